@@ -1,0 +1,78 @@
+# Everything starts here: `make help`. Needs python3 (3.11 to 3.14) and make; the rest is installed into .venv.
+DATASET ?= walkers
+PRESET ?= demo
+SEED ?= 0
+DATA ?=
+GAIT ?=
+METHOD ?=
+JOBS ?= 2
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+# The stamp's name carries a checksum of what is installed: nothing is done twice, a changed lock is installed again, and an
+# installation that was cut off left no stamp.
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml requirements.txt | cksum | tr ' ' '-')
+# A Python that the lock supports: python3 itself where it will do.
+SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$p -c '$(SUITS)' 2>/dev/null && echo $$p && break; done)
+# What a reader types to get the same report; shown on its first page.
+COMMAND = make report DATASET=$(DATASET) PRESET=$(PRESET) SEED=$(SEED)$(if $(DATA), DATA=$(DATA))$(if $(GAIT), GAIT=$(GAIT))$(if $(METHOD), METHOD=$(METHOD))
+REPORT = reports/$(DATASET)-$(PRESET)
+
+.DEFAULT_GOAL := help
+.PHONY: report test lab lock notebooks study bench clean help install
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo "Settings: DATASET=$(DATASET) PRESET=$(PRESET) SEED=$(SEED) DATA=$(DATA) GAIT=$(GAIT) METHOD=$(METHOD) JOBS=$(JOBS)"
+
+report: $(STAMP) ## run the notebooks (what is not up to date) and write reports/<dataset>-<preset>/index.html
+	@$(VENV)/bin/snakemake --cores $(JOBS) --rerun-incomplete --keep-going --quiet rules --config \
+		dataset='$(DATASET)' preset='$(PRESET)' seed='$(SEED)' data='$(DATA)' gait='$(GAIT)' method='$(METHOD)' command='$(COMMAND)' \
+		|| { echo "The report is incomplete; its first page says what is missing: $(REPORT)/index.html" >&2; exit 1; }
+	@echo "Report: $(REPORT)/index.html"
+
+study: ## the report with every ablation row and all seeds (hours; stop and start it as you like)
+	@$(MAKE) --no-print-directory report PRESET=study
+
+test: $(STAMP) ## all tests
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile
+
+lab: $(STAMP) ## JupyterLab on the notebooks
+	@$(VENV)/bin/jupyter lab notebooks
+
+notebooks: $(STAMP) ## run the committed notebooks with the tiny preset and store what they show
+	@$(RUN) -m reidlib.reports notebooks
+
+bench: $(STAMP) ## speed of the event code and the ranking against other ways to do it
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(RUN) $$file; done
+
+lock: $(STAMP) ## pin the newest versions that pyproject.toml allows into requirements.txt
+	@$(VENV)/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 pyproject.toml --group test \
+		--no-header --no-emit-index-url --no-annotate --output-file requirements.txt
+	@echo "requirements.txt: $$(wc -l < requirements.txt) packages; now run make test"
+
+clean: ## remove generated reports and caches (trained models in runs/ and data stay)
+	rm -rf reports/*-*/ .snakemake .pytest_cache .ruff_cache .hypothesis
+
+install: $(STAMP) ## only create .venv and install into it
+
+$(STAMP): pyproject.toml requirements.txt
+	@if ! $(RUN) -c '$(SUITS)' 2>/dev/null; then \
+		if [ -z "$(PYTHON)" ]; then echo "Python 3.11 to 3.14 is needed; python3 here is: $$(python3 --version 2>&1)." \
+			"Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
+		$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: its venv module is" \
+			"missing. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+		$(PYTHON) -m venv --clear $(VENV); fi
+	@if [ ! -x $(VENV)/bin/uv ]; then $(RUN) -m pip --version >/dev/null 2>&1 || $(RUN) -m ensurepip >/dev/null; \
+		$(RUN) -m pip install --quiet --disable-pip-version-check uv; fi
+	@echo "Installing the packages of requirements.txt into $(VENV): a minute or two, about 5 GB"
+	@# immutables has no wheel for Python 3.14: without its optional C part it needs no compiler there.
+	@IMMUTABLES_EXT=0 $(VENV)/bin/uv pip install --quiet --python $(RUN) -r requirements.txt || { \
+		echo "uv could not install them; pip, which is slower but knows this machine's pip settings, tries now" >&2; \
+		IMMUTABLES_EXT=0 $(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt; }
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps -e . || \
+		$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@rm -f $(VENV)/.installed-*
+	@touch $@

@@ -1,0 +1,156 @@
+# The order of the notebooks. `make report` and `make study` call this; by hand, from the repository root:
+#   .venv/bin/snakemake -c 2 --config dataset=walkers preset=demo seed=0
+# A change re-runs just what it touches, an interrupted run resumes, and independent notebooks run side by side.
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+# What each notebook needs before it can run. A notebook that is not named here comes after DEFAULT.
+AFTER = {
+    "01_data": [],
+    "02_training": ["01_data"],
+    "03_ablations": ["02_training"],
+    "04_embeddings": ["02_training"],
+    "05_attention": ["02_training"],
+    "07_efficiency": ["02_training"],
+}
+DEFAULT = ["02_training"]
+# Notebooks that train or measure time get the machine to themselves; the others share it, one core each.
+ALONE = ["02_training", "07_efficiency"]
+# The code that a notebook's results depend on: the whole package but what only shapes the pages, or the parts named here.
+# (Trainings are found again by the hash of their settings: a change in the plots re-runs notebooks and no training.)
+NOT_RESULTS = ["reports", "efficiency.py"]
+CODE = {
+    "01_data": ["events", "datasets", "plots", "config.py", "experiment.py", "files.py"],
+    "07_efficiency": [path.name for path in sorted(Path("reidlib").iterdir()) if path.name != "reports"],
+}
+# Presets whose every (row, seed) is trained as a job of its own before the notebooks, one core each.
+TRAINED_AHEAD = ["study"]
+
+# --config NAME= arrives as None.
+setting = {name: "" if config.get(name) is None else str(config[name]) for name in ("data", "gait", "method", "command")}
+DATASET, PRESET, SEED = (str(config.get(name, default)) for name, default in (("dataset", "walkers"), ("preset", "demo"), ("seed", 0)))
+REPORT, RUN = f"reports/{DATASET}-{PRESET}", f"runs/{DATASET}-{PRESET}"
+NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
+PYTHON = shlex.quote(sys.executable)
+COMMON = {"DATASET": DATASET, "PRESET": PRESET, "SEED": SEED, "OUTPUT_DIR": RUN, "DATA": setting["data"], "GAIT": setting["gait"]}
+PARAMETERS = " ".join(f"-p {name} {shlex.quote(value)}" for name, value in COMMON.items())
+OFFERED = f"--offer METHOD {shlex.quote(setting['method'])}"
+
+
+def code(notebook):
+    """Source files of the package that the notebook depends on."""
+    parts = CODE.get(notebook) or [path.name for path in Path("reidlib").iterdir() if path.name not in NOT_RESULTS]
+    return sorted(str(file) for part in parts for file in [Path("reidlib", part), *Path("reidlib", part).rglob("*.py")] if file.suffix == ".py")
+
+
+def earlier(notebook):
+    """Results of the notebooks that this one builds on."""
+    return [f"{RUN}/results/{name}.json" for name in AFTER.get(notebook, DEFAULT) if name in NOTEBOOKS and name != notebook]
+
+
+rule all:
+    input:
+        f"{REPORT}/index.html",
+
+
+# --- Trainings ahead of the notebooks: every (row, seed) of TRAINED_AHEAD presets ------------------------------------
+# `python -m reidlib.experiment rows` prints one job per line, "ROW SEED"; `train` trains it into OUTPUT_DIR, where the
+# notebooks find it by the hash of its settings.
+TRAININGS = []
+if PRESET in TRAINED_AHEAD:
+    listed = subprocess.run(
+        [sys.executable, "-m", "reidlib.experiment", "rows", "--dataset", DATASET, "--preset", PRESET, "--seed", SEED],
+        capture_output=True, text=True,
+    )
+    if listed.returncode:
+        raise WorkflowError(f"cannot list the trainings of preset {PRESET!r}: {listed.stderr.strip()}")
+    TRAININGS = [f"{RUN}/trained/{row}-{seed}.done" for row, seed in map(str.split, listed.stdout.splitlines())]
+
+
+rule train:
+    input:
+        code=code("02_training"),
+        data=f"{RUN}/results/01_data.json",
+    output:
+        touch(f"{RUN}/trained/{{row}}-{{seed}}.done"),
+    log:
+        f"{RUN}/logs/train-{{row}}-{{seed}}.log",
+    params:
+        options=" ".join(f"--{name.lower().replace('_', '-')} {shlex.quote(COMMON[name])}" for name in COMMON if COMMON[name] and name != "SEED"),
+    wildcard_constraints:
+        seed=r"\d+",
+    threads: 1
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON} -m reidlib.experiment train {params.options} --row {wildcards.row} --seed {wildcards.seed}"
+        " 2>&1 | tee {log}"
+
+
+# --- One job per notebook --------------------------------------------------------------------------------------------
+for notebook in NOTEBOOKS:
+
+    rule:
+        name: f"notebook_{notebook}"
+        input:
+            notebook=f"notebooks/{notebook}.ipynb",
+            code=code(notebook),
+            earlier=earlier(notebook),
+            trained=[] if notebook == "01_data" else TRAININGS,
+        output:
+            executed=f"{REPORT}/notebooks/{notebook}.ipynb",
+            results=f"{RUN}/results/{notebook}.json",
+        log:
+            f"{RUN}/logs/{notebook}.log",
+        params:
+            given=PARAMETERS,
+            offered=OFFERED,
+        threads: workflow.cores if notebook in ALONE else 1
+        shell:
+            "OMP_NUM_THREADS={threads} {PYTHON} -m reidlib.reports run {input.notebook} --output {output.executed} {params.given} {params.offered}"
+            " 2>&1 | tee {log}"
+
+
+# --- The report ------------------------------------------------------------------------------------------------------
+INDEX = " ".join(
+    [f"{PYTHON} -m reidlib.reports index {REPORT} --output-dir {RUN} --name {shlex.quote(f'{DATASET}, {PRESET}')}"]
+    + [f"--command {shlex.quote(setting['command'])}"]
+    + [f"-p {label} {shlex.quote(COMMON[name])}" for label, name in (("Dataset", "DATASET"), ("Preset", "PRESET"), ("Seed", "SEED"))]
+    + [f"-p {label} {shlex.quote(COMMON[name])}" for label, name in (("Data", "DATA"), ("Gait", "GAIT")) if COMMON[name]]
+    + [f"--notebooks {' '.join(NOTEBOOKS)}"]
+)
+PAGES = f"{PYTHON} -m reidlib.reports html --folder {REPORT}"
+
+
+rule html:
+    input:
+        executed=[f"{REPORT}/notebooks/{name}.ipynb" for name in NOTEBOOKS],
+        code=sorted(str(file) for file in Path("reidlib/reports").rglob("*") if file.suffix in {".py", ".j2", ".css"}),
+    output:
+        [f"{REPORT}/{name}.html" for name in NOTEBOOKS],
+    log:
+        f"{RUN}/logs/html.log",
+    shell:
+        "{PAGES} {input.executed} > {log} 2>&1"
+
+
+rule index:
+    input:
+        pages=rules.html.output,
+        results=[f"{RUN}/results/{name}.json" for name in NOTEBOOKS],
+    output:
+        f"{REPORT}/index.html",
+    log:
+        f"{RUN}/logs/index.log",
+    params:
+        command=INDEX,
+    shell:
+        "{params.command} > {log} 2>&1"
+
+
+onerror:
+    # What did run is still worth reading; the page names what is missing.
+    executed = [path for path in (f"{REPORT}/notebooks/{name}.ipynb" for name in NOTEBOOKS) if Path(path).is_file()]
+    if executed:
+        shell(f"{PAGES} {' '.join(executed)}")
+    shell(INDEX)

@@ -1,0 +1,53 @@
+"""The rows of the ablation study: a name, what it changes, and nothing else. A new method or variant joins here."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trained variant. `options` go to `build_model`, `clips` and `train` replace fields of the preset's settings."""
+
+    name: str
+    title: str
+    model: str
+    group: str
+    options: dict = field(default_factory=dict)
+    clips: dict = field(default_factory=dict)
+    train: dict = field(default_factory=dict)
+
+
+def _sampling(**changes) -> dict:
+    return {"sampling": changes}
+
+
+ROWS: dict[str, Row] = {
+    row.name: row
+    for row in (
+        Row("resnet18_events", "ReLU twin", "resnet18_events", "reference"),
+        Row("sew_resnet18", "spiking baseline", "sew_resnet18", "parts"),
+        Row("ssam", "+ SSAM", "s3ce_net", "parts", {"sampling": None}),
+        Row("stfs", "+ STFS", "s3ce_net", "parts", {"ssam": ()}),
+        Row("s3ce_net", "S3CE-Net (SSAM + STFS)", "s3ce_net", "parts"),
+        Row("joint", "joint coupling", "s3ce_net", "coupling", {"coupling": "joint"}),
+        Row("spatial", "spatial attention only", "s3ce_net", "coupling", {"coupling": "spatial"}),
+        Row("temporal", "temporal attention only", "s3ce_net", "coupling", {"coupling": "temporal"}),
+        Row("causal", "causal attention", "s3ce_net", "coupling", {"causal": True}),
+        Row("stfs_temporal", "temporal subsequences only", "s3ce_net", "sampling", _sampling(spatial=0)),
+        Row("stfs_spatial", "spatial subsequences only", "s3ce_net", "sampling", _sampling(temporal=0)),
+        Row("stfs_contiguous", "contiguous halves", "s3ce_net", "sampling", _sampling(temporal_form="contiguous")),
+        Row("stfs_random", "random halves", "s3ce_net", "sampling", _sampling(temporal_form="random")),
+        Row("stfs_drop", "all but one band", "s3ce_net", "sampling", _sampling(spatial_form="drop")),
+        Row("steps4", "T = 4", "s3ce_net", "steps", clips={"steps": 4}),
+        Row("steps16", "T = 16", "s3ce_net", "steps", clips={"steps": 16}),
+    )
+}
+
+MAIN = ("s3ce_net", "sew_resnet18", "resnet18_events")
+PARTS = ("sew_resnet18", "ssam", "stfs", "s3ce_net")
+
+
+def row(name: str) -> Row:
+    """The row called `name`; ValueError lists the legal names."""
+    if name not in ROWS:
+        raise ValueError(f"unknown ablation row {name!r}; choose one of {', '.join(ROWS)}")
+    return ROWS[name]

@@ -1,0 +1,124 @@
+"""Data sets: one HDF5 store and one index table each, batches of clips, and `load_dataset`, the way in.
+
+What needs torch (clips) is imported at first use: the processes that build a store do without it.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from reidlib.datasets.store import Sample, TrackletStore, build_store, to_json
+from reidlib.datasets.tracklets import (
+    COLUMNS,
+    cameras_or_none,
+    check_index,
+    describe,
+    make_index,
+    unmatched_queries,
+    validation_split,
+)
+
+__all__ = [
+    "COLUMNS",
+    "DATASETS",
+    "ClipDataset",
+    "ClipSettings",
+    "PKSampler",
+    "Sample",
+    "TrackletStore",
+    "build_store",
+    "cameras_or_none",
+    "check_index",
+    "collate",
+    "dataset_folder",
+    "describe",
+    "eval_batches",
+    "load_dataset",
+    "make_index",
+    "train_loader",
+    "unmatched_queries",
+    "validation_split",
+]
+_CLIPS = ("ClipDataset", "ClipSettings", "PKSampler", "collate", "eval_batches", "train_loader")
+
+
+def __getattr__(name: str):
+    if name in _CLIPS:
+        return getattr(importlib.import_module(f"{__name__}.clips"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _walkers(data: str | None, folder: Path, options: dict, workers: int | None) -> TrackletStore:
+    from reidlib.datasets import walkers
+
+    if data:
+        raise ValueError(f'"walkers" is generated and takes no data ({data}); recorded gaits are the option gait=<folder of BVH files>')
+    settings = _settings(walkers.WalkersSettings, options, "walkers")
+    return walkers.build(settings, _file(folder, "walkers", settings), workers)
+
+
+def _event_reid(data: str | None, folder: Path, options: dict, workers: int | None) -> TrackletStore:
+    from reidlib.datasets import event_reid
+
+    if not data:
+        raise ValueError('"event_reid" needs data=<folder with train_list.txt, or with <ID>/<camera>/events.txt> (see data/README.md)')
+    settings = _settings(event_reid.EventReIdSettings, options, "event_reid")
+    return event_reid.build(data, settings, _file(folder, "event_reid", settings, str(Path(data).resolve())), workers)
+
+
+#: Name -> function (data, folder, options, workers) -> store. A new set is one file and one line here.
+DATASETS: dict[str, Callable[[str | None, Path, dict, int | None], TrackletStore]] = {"walkers": _walkers, "event_reid": _event_reid}
+
+
+def load_dataset(
+    name: str,
+    *,
+    data: str | os.PathLike | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    options: dict | None = None,
+    unmatched: str = "error",
+    workers: int | None = None,
+    memory: bool = False,
+    quiet: bool = False,
+) -> TrackletStore:
+    """The data set's store, built on first use, opened and checked; prints its table and the queries without a gallery match.
+
+    data: folder of the original files, for sets that are not generated. cache_dir: folder of the store (None: `dataset_folder`).
+    options: fields of the set's settings. unmatched: see `check_index`. workers: processes of a build (None: one per core).
+    memory: read all events into memory now. quiet: print nothing.
+    Raises ValueError for an unknown name or option, missing `data`, or an index that fails its checks."""
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}; legal: {', '.join(sorted(DATASETS))}")
+    folder = dataset_folder(name) if cache_dir is None else Path(cache_dir)
+    store = DATASETS[name](None if data is None else os.fspath(data), folder, dict(options or {}), workers)
+    lost = unmatched_queries(store.index)
+    store.index = check_index(store.index, unmatched)
+    if not quiet:
+        print(f"{name} ({store.path.name})\n{describe(store.index).to_string()}")
+        if lost:
+            print(f"{len(lost)} queries without a gallery match ({unmatched}): {', '.join(lost)}")
+    return store.load() if memory else store
+
+
+def dataset_folder(name: str) -> Path:
+    """Where a set's store is kept: `$REIDLIB_DATA/<name>`, else `data/<name>` in the repository, else in the working directory."""
+    if root := os.environ.get("REIDLIB_DATA"):
+        return Path(root) / name
+    repository = Path(__file__).resolve().parents[2]
+    return (repository if (repository / "pyproject.toml").is_file() else Path.cwd()) / "data" / name
+
+
+def _settings(kind: type, options: dict, name: str):
+    legal = [field.name for field in dataclasses.fields(kind)]
+    unknown = sorted(set(options) - set(legal))
+    if unknown:
+        raise ValueError(f"unknown option {unknown[0]!r} of data set {name!r}; legal: {', '.join(legal)}")
+    return kind(**options)
+
+
+def _file(folder: Path, name: str, *what: object) -> Path:
+    """One file per choice of options, so that presets do not overwrite one another."""
+    return folder / f"{name}-{hashlib.sha256(to_json(what).encode()).hexdigest()[:8]}.h5"

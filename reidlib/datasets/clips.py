@@ -1,0 +1,229 @@
+"""Clips for training and testing: windows of tracklets as event frames, in batches of P identities x K clips."""
+
+import dataclasses
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from reidlib.datasets.store import TrackletStore
+from reidlib.events import Events, event_frames, scale_counts
+from reidlib.events.frames import SCALES
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSettings:
+    """How a tracklet becomes clips.
+
+    steps: time steps T per clip. size: (height, width) of the event frames. seconds: length of a clip. scale: see `scale_counts`.
+    The rest acts on training clips alone. flip: probability of a mirrored clip. erase: probability of one box without events, of
+    2 to 20 % of the picture at an aspect of 0.3 to 3.3 (random erasing, Zhong et al. 2020), the same at all steps of the clip.
+    shift: the picture moves by up to this share of its height and width, each way (crop jitter). drop: each clip loses a share of
+    its events drawn from [0, drop]."""
+
+    steps: int = 8
+    size: tuple[int, int] = (64, 32)
+    seconds: float = 0.6
+    scale: str = "log"
+    flip: float = 0.5
+    erase: float = 0.5
+    shift: float = 0.05
+    drop: float = 0.1
+
+    def __post_init__(self):
+        object.__setattr__(self, "size", tuple(int(side) for side in self.size))
+        if self.steps < 1:
+            raise ValueError(f"steps must be 1 or more, not {self.steps}")
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ValueError(f"size must be (height, width) in pixels, not {self.size}")
+        if not self.seconds > 0:
+            raise ValueError(f"seconds must be above 0, not {self.seconds}")
+        if self.scale not in SCALES:
+            raise ValueError(f"unknown scale {self.scale!r}; legal: {', '.join(SCALES)}")
+        for name in ("flip", "erase", "shift", "drop"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
+
+
+class ClipDataset(Dataset):
+    """Clips of the tracklets in `index` (any part of the store's table; `row` is a position in it).
+
+    train: item (row, draw) -> {"events": float32 [T, 2, H, W], "label", "camera", "row"}; every random choice is a function of
+        (seed, draw), so order, workers and restarts do not matter. label: position of the person in `labels`.
+    eval: item row -> the same with "events" [n, T, 2, H, W]: the whole tracklet in n = max(1, round(duration / seconds))
+        consecutive clips of equal length, every event in exactly one; no randomness. label: the person id.
+    labels: person ids in label order (None: the sorted ids of `index`)."""
+
+    def __init__(
+        self,
+        store: TrackletStore,
+        index: pd.DataFrame,
+        settings: ClipSettings,
+        train: bool,
+        seed: int = 0,
+        labels: list[int] | None = None,
+    ):
+        self.store, self.settings, self.train, self.seed = store, settings, train, seed
+        self.keys = index["key"].tolist()
+        self.persons, self.cameras = index["person"].to_numpy(), index["camera"].to_numpy()
+        self.labels = sorted(set(self.persons.tolist())) if labels is None else list(labels)
+        self._label = {person: label for label, person in enumerate(self.labels)}
+        unknown = sorted(set(self.persons.tolist()) - self._label.keys()) if train else []
+        if unknown:
+            raise ValueError(f"{len(unknown)} people of the index have no label, the first is {unknown[0]}: labels must hold every person")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> dict:
+        if self.train:
+            row, draw = item
+            clip, label = self._train_clip(row, draw), self._label[int(self.persons[row])]
+        else:
+            row = item
+            clip, label = self._eval_clips(row), int(self.persons[row])
+        return {"events": torch.from_numpy(clip), "label": label, "camera": int(self.cameras[row]), "row": int(row)}
+
+    def _train_clip(self, row: int, draw: int) -> np.ndarray:
+        key, settings = self.keys[row], self.settings
+        rng = np.random.default_rng((self.seed, draw))
+        start, stop = self.store.interval(key)
+        length = round(settings.seconds * 1e6)
+        if stop - start > length:
+            start = int(rng.integers(start, stop - length + 1))
+            stop = start + length
+        return self._frames(augment_clip(self.store.events(key).window(start, stop), settings, rng), start, stop)
+
+    def _eval_clips(self, row: int) -> np.ndarray:
+        key = self.keys[row]
+        events, edges = self.store.events(key), clip_edges(*self.store.interval(key), self.settings.seconds)
+        return np.stack([self._frames(events.window(a, b), a, b) for a, b in pairwise(edges)])
+
+    def _frames(self, events: Events, start: int, stop: int) -> np.ndarray:
+        stop = max(stop, start + 1)  # a recording without events and of unknown length
+        return scale_counts(event_frames(events, self.settings.steps, start, stop, self.settings.size), self.settings.scale)
+
+
+def clip_edges(start: int, stop: int, seconds: float) -> list[int]:
+    """Borders, in microseconds, of n = max(1, round((stop - start) / seconds)) consecutive half-open clips of equal length."""
+    count = max(1, round((stop - start) / 1e6 / seconds))
+    return [start + (stop - start) * i // count for i in range(count + 1)]
+
+
+def augment_clip(events: Events, settings: ClipSettings, rng: np.random.Generator) -> Events:
+    """A random view of a clip: mirrored, moved, with one erased box and fewer events, all in one pass over the events.
+
+    The operations are those of `reidlib.events.augment`; the draws are made in a fixed order whatever the settings are."""
+    flip, erase = rng.random(2) < (settings.flip, settings.erase)
+    dx, dy = np.round(rng.uniform(-settings.shift, settings.shift, 2) * (events.width, events.height)).astype(int)
+    left, top, right, bottom = _box(rng, events.width, events.height)
+    share = rng.uniform(0, settings.drop)
+    x, y = events.x.astype(np.int32), events.y.astype(np.int32)
+    x, y = (events.width - 1 - x if flip else x) + dx, y + dy
+    keep = (x >= 0) & (x < events.width) & (y >= 0) & (y < events.height)
+    if erase:
+        keep &= (x < left) | (x >= right) | (y < top) | (y >= bottom)
+    if share > 0:
+        keep &= rng.random(len(x), dtype=np.float32) >= share
+    kept = (x[keep].astype(np.uint16), y[keep].astype(np.uint16), events.t[keep], events.p[keep])
+    return Events(*kept, width=events.width, height=events.height)
+
+
+def _box(rng: np.random.Generator, width: int, height: int) -> tuple[int, int, int, int]:
+    """left, top, right, bottom of a random box of 2 to 20 % of the picture, cut to fit it."""
+    area, aspect = rng.uniform(0.02, 0.2) * width * height, np.exp(rng.uniform(np.log(0.3), np.log(3.3)))
+    w, h = min(width, max(1, round(np.sqrt(area / aspect)))), min(height, max(1, round(np.sqrt(area * aspect))))
+    left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+    return left, top, left + w, top + h
+
+
+class PKSampler:
+    """Batches of `people` identities x `clips` clips, as lists of (row, draw); use it as a DataLoader's `batch_sampler`.
+
+    Batch i is a function of (seed, i) alone. In every round each identity is visited once, in an order drawn for that round, and no
+    batch holds an identity twice, also where a batch spans two rounds. The clips of a visit alternate between the person's cameras
+    and use all tracklets before repeating one. Draws number the clips of the whole run.
+    iterations: number of batches of the run; start: first batch to yield (resume).
+    Raises ValueError where the index has fewer than `people` identities."""
+
+    def __init__(self, index: pd.DataFrame, people: int, clips: int, seed: int, iterations: int, start: int = 0):
+        found = index["person"].nunique()
+        if not 1 <= people <= found:
+            raise ValueError(f"cannot fill a batch with {people} different people: the index has {found}")
+        if clips < 1 or not 0 <= start <= iterations:
+            raise ValueError(f"need clips >= 1 and 0 <= start <= iterations, not clips={clips}, start={start}, iterations={iterations}")
+        self.people, self.clips, self.seed, self.iterations, self.start = people, clips, seed, iterations, start
+        rows: dict[int, dict[int, list[int]]] = {}
+        for row, (person, camera) in enumerate(zip(index["person"].tolist(), index["camera"].tolist(), strict=True)):
+            rows.setdefault(person, {}).setdefault(camera, []).append(row)
+        self._rows = [[tracklets for _, tracklets in sorted(rows[person].items())] for person in sorted(rows)]
+        self._order = lru_cache(maxsize=4 * people)(self._round)
+
+    def __len__(self) -> int:
+        return self.iterations - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return (self.batch(i) for i in range(self.start, self.iterations))
+
+    def batch(self, i: int) -> list[tuple[int, int]]:
+        """The i-th batch of the run: P x K pairs (row, draw), the clips of a person side by side."""
+        visits = [divmod(i * self.people + j, len(self._rows)) for j in range(self.people)]
+        rows = [row for round_, place in visits for row in self._visit(round_, self._order(round_)[place])]
+        return [(row, i * len(rows) + k) for k, row in enumerate(rows)]
+
+    def _round(self, round_: int) -> list[int]:
+        """Order of the identities in a round; those still in the batch that the round begins in are moved behind its first ones."""
+        count = len(self._rows)
+        order = np.random.default_rng((self.seed, round_, 0)).permutation(count).tolist()
+        used = round_ * count % self.people  # places of the common batch taken by the round before
+        if used == 0:
+            return order
+        before = set(self._order(round_ - 1)[-used:])
+        head = [person for person in order if person not in before][: self.people - used]
+        return head + [person for person in order if person not in set(head)]
+
+    def _visit(self, round_: int, person: int) -> list[int]:
+        rng = np.random.default_rng((self.seed, round_, 1 + person))
+        rows: list[int] = []
+        while len(rows) < self.clips:
+            cameras = [rng.permutation(tracklets).tolist() for tracklets in self._rows[person]]
+            cameras = [cameras[c] for c in rng.permutation(len(cameras))]
+            longest = max(map(len, cameras))
+            rows += [tracklets[i] for i in range(longest) for tracklets in cameras if i < len(tracklets)]
+        return rows[: self.clips]
+
+
+def collate(items: list[dict]) -> dict:
+    """One batch of training items: "events" [B, T, 2, H, W], "label", "camera" and "row" int64 [B]."""
+    numbers = {name: torch.tensor([item[name] for item in items]) for name in ("label", "camera", "row")}
+    return {"events": torch.stack([item["events"] for item in items]), **numbers}
+
+
+def train_loader(dataset: ClipDataset, sampler: PKSampler, workers: int = 0, pin_memory: bool = False) -> DataLoader:
+    """Batches of the sampler; the same ones for any number of worker processes."""
+    return DataLoader(
+        dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers, pin_memory=pin_memory, persistent_workers=workers > 0
+    )
+
+
+def eval_batches(dataset: ClipDataset, clips: int) -> Iterator[dict]:
+    """All clips of all rows in order, at most `clips` a batch: "events" [n, T, 2, H, W] and "owner" int64 [n], the row of each clip.
+
+    A long tracklet may continue in the next batch; average embeddings by owner. Memory: one batch and one tracklet."""
+    if clips < 1:
+        raise ValueError(f"a batch needs 1 clip or more, not {clips}")
+    waiting: list[torch.Tensor] = []
+    owners: list[int] = []
+    for row in range(len(dataset)):
+        item = dataset[row]["events"]
+        waiting += item.unbind()
+        owners += [row] * len(item)
+        while len(waiting) >= clips:
+            yield {"events": torch.stack(waiting[:clips]), "owner": torch.tensor(owners[:clips])}
+            waiting, owners = waiting[clips:], owners[clips:]
+    if waiting:
+        yield {"events": torch.stack(waiting), "owner": torch.tensor(owners)}

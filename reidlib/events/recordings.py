@@ -1,0 +1,186 @@
+"""Recordings on disk: every format that EventCV reads, checked, with nothing dropped or guessed in silence."""
+
+import re
+import shutil
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import eventcv
+import h5py
+import numpy as np
+
+from reidlib.events.stream import LARGEST_SENSOR, Events
+from reidlib.files import write_atomically
+
+TEXT_FORMATS = (".txt", ".csv")
+HDF5_FORMATS = (".h5", ".hdf5")
+WRITABLE_FORMATS = (".npz", ".h5", ".hdf5", ".txt")
+READABLE_FORMATS = (*TEXT_FORMATS, ".npz", *HDF5_FORMATS, ".raw", ".dat", ".aedat", ".aedat4", ".bag")
+MICROSECONDS = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": Fraction(1, 1000)}  # per unit of time
+_SIZE_LINE = re.compile(rb"\s*(\d+)\s+(\d+)\s*$")
+_SIZE_COMMENT = re.compile(rb"#\s*width\s+(\d+)\s+height\s+(\d+)\s*$")
+
+
+def read(path, *, width: int | None = None, height: int | None = None, time_unit: str | float | None = None) -> Events:
+    """Read a recording, its format told by the extension: npz, txt, csv, h5, hdf5, raw (EVT2, EVT3), dat, aedat, aedat4, bag.
+
+    width, height: the sensor, where the file does not state it or states it wrongly. Without either, the smallest sensor that holds
+    every event is taken (text may begin with a line `width height`, which then counts as a statement).
+    time_unit: of the times in text, npz and HDF5 files: "s", "ms", "us", "ns" or the number of microseconds in one unit (100.0 for
+    Event-ReId). Default: what the file states, else microseconds, or seconds where text holds fractions. Times are rounded to whole
+    microseconds. Text has rows `t x y p`, or a header that names the columns. A positive polarity is ON, any other OFF.
+    Raises FileNotFoundError for a missing file, and ValueError, with the path, for files that are empty, cut off or of an unknown
+    format, for unsorted or negative times, and for events outside the sensor."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no recording at {path}")
+    if path.suffix.lower() not in READABLE_FORMATS:
+        raise ValueError(f"{path}: unknown format {path.suffix!r}; the known ones are {', '.join(READABLE_FORMATS)}")
+    if (width is None) != (height is None):
+        raise ValueError(f"give both width and height of the sensor or neither, got width={width} and height={height}")
+    size = None if width is None else (width, height)
+    reader = _read_text if path.suffix.lower() in TEXT_FORMATS else _read_binary
+    empty = f"{path} holds no events: was the recording interrupted, or everything filtered out?"
+    if path.stat().st_size == 0:
+        raise ValueError(empty)
+    columns, size = reader(path, size, None if time_unit is None else _microseconds(time_unit))
+    if not len(columns):
+        raise ValueError(empty)
+    try:
+        return Events(*columns.T, *size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def write(events: Events, path) -> None:
+    """Write a recording as npz, h5, hdf5 or txt (rows `t x y p` in microseconds under a comment with the sensor's size).
+
+    The file appears whole or not at all, and `read` gives back the same events. Raises ValueError for other formats, for a
+    recording without events (no reader could tell it from an interrupted one) and for times from 2**53 us (285 years) on."""
+    path = Path(path)
+    if path.suffix.lower() not in WRITABLE_FORMATS:
+        raise ValueError(f"{path}: events are written as {', '.join(WRITABLE_FORMATS)}, not as {path.suffix!r}")
+    if not len(events):
+        raise ValueError(f"{path}: a recording without events is not written")
+    if events.t[-1] >= 2**53:
+        raise ValueError(f"{path}: t = {events.t[-1]} us is too late to be written exactly (the limit is 2**53): subtract a start time")
+    columns = np.stack([events.x, events.y, events.t, events.p], axis=1).astype(np.int64)  # [N, 4]
+    stream = eventcv.from_numpy(columns, sensor_size=(events.width, events.height), time_unit="us")
+
+    def save(temporary: Path) -> None:
+        eventcv.save(stream, str(temporary))
+        if path.suffix.lower() == ".txt":
+            temporary.write_bytes(f"# width {events.width} height {events.height}\n".encode() + temporary.read_bytes())
+
+    write_atomically(path, save)
+
+
+def _microseconds(time_unit: str | float) -> Fraction:
+    if isinstance(time_unit, str):
+        if time_unit not in MICROSECONDS:
+            raise ValueError(f"time_unit must be one of {', '.join(MICROSECONDS)} or a number of microseconds, got {time_unit!r}")
+        return Fraction(MICROSECONDS[time_unit])
+    if not np.isfinite(time_unit) or not 1e-3 <= time_unit <= 1e9:
+        raise ValueError(f"time_unit must be from 0.001 to 1e9 microseconds, got {time_unit!r}")
+    return Fraction(str(time_unit))
+
+
+def _load(path: Path, **options) -> "eventcv.EventStream":
+    """EventCV's `load`, its errors told with the path and what usually causes them."""
+    try:
+        return eventcv.load(str(path), **options)
+    except BaseException as error:
+        if not isinstance(error, (ValueError, OSError, RuntimeError)) and type(error).__name__ != "PanicException":  # EventCV's own bugs
+            raise
+        text = path.suffix.lower() in TEXT_FORMATS
+        cause = "rows must be `t x y p`; was the last one cut off?" if text else "is the file cut off, or of another format or layout?"
+        message = str(error).replace("sensor_size", "width and height")  # this module's names for it
+        raise ValueError(f"{path} cannot be read: {message} ({cause})") from error
+
+
+def _columns(stream) -> np.ndarray:
+    """int64 [N, 4] of x, y, t, p; EventCV's unsigned integers hold negative times as two's complement."""
+    return stream.numpy().view(np.int64)
+
+
+def _scale_times(columns: np.ndarray, factor: Fraction, path: Path) -> np.ndarray:
+    """Multiply the times by an exact factor, rounding to the nearest integer."""
+    t = columns[:, 2]
+    largest = max(abs(int(t.max())), abs(int(t.min()))) if len(t) else 0
+    if largest * factor.numerator >= 2**62:
+        raise ValueError(f"{path}: its times do not fit in 64 bits as microseconds: is time_unit right?")
+    if factor != 1:
+        columns[:, 2] = (t * factor.numerator + factor.denominator // 2) // factor.denominator
+    return columns
+
+
+def _read_text(path: Path, size, unit: Fraction | None) -> tuple[np.ndarray, tuple[int, int]]:
+    with open(path, "rb") as file:
+        first = file.readline()
+        fractions = any(b"." in line.split(b"#")[0] for line in (first, *file))
+    stated = _SIZE_LINE.match(first) or _SIZE_COMMENT.match(first)
+    if unit is None:
+        unit = Fraction(MICROSECONDS["s" if fractions else "us"])
+    # EventCV rounds times to whole microseconds, so fractions are read in a unit that loses nothing, then scaled exactly.
+    name = next((n for n in ("us", "ms", "s") if not fractions or MICROSECONDS[n] >= unit), "s")
+    with tempfile.TemporaryDirectory() as folder:
+        source = path
+        if _SIZE_LINE.match(first):  # EventCV takes this line for a row
+            source = Path(folder) / path.name
+            with open(path, "rb") as file, open(source, "wb") as copy:
+                file.readline()
+                shutil.copyfileobj(file, copy)
+        stream = _load(source, time_unit=name)
+    columns = _scale_times(_columns(stream), unit / MICROSECONDS[name], path)
+    return columns, size or (tuple(int(side) for side in stated.groups()) if stated else stream.sensor_size)
+
+
+def _read_binary(path: Path, size, unit: Fraction | None) -> tuple[np.ndarray, tuple[int, int]]:
+    stored = path.suffix.lower() in (".npz", *HDF5_FORMATS)
+    if unit is not None and not stored:
+        raise ValueError(f"{path}: {path.suffix} files state their unit of time; leave time_unit={float(unit):g} out")
+    _check_complete(path)
+    options = {"time_unit": "us"} if unit is not None or not _states_unit(path) else {}
+    stream = _load(path, sensor_size=size, **options)
+    columns, everything = _columns(stream), _columns(_load(path, sensor_size=(LARGEST_SENSOR, LARGEST_SENSOR), **options))
+    if len(everything) > len(columns):  # EventCV drops events outside the sensor; kept, the first one is named by Events
+        columns = everything
+    return _scale_times(columns, unit or Fraction(1), path), size or stream.sensor_size
+
+
+def _states_unit(path: Path) -> bool:
+    """False for HDF5 files without a unit, where EventCV guesses one from the length of the recording."""
+    if path.suffix.lower() not in HDF5_FORMATS:
+        return True
+    try:
+        with h5py.File(path) as file:
+            return "timestamp_scale_ms" in file.attrs
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error} (is the file cut off, or not HDF5?)") from error
+
+
+def _check_complete(path: Path) -> None:
+    """Find cut files of the formats in which EventCV reads as far as it goes and says nothing."""
+    kind, size = path.suffix.lower(), path.stat().st_size
+    with open(path, "rb") as file:
+        if kind == ".bag":  # the first record tells where the index begins, at the end of the file
+            start = file.read(4096)
+            place = start.find(b"index_pos=") + len(b"index_pos=")
+            index = int.from_bytes(start[place : place + 8], "little")
+            if b"index_pos=" in start and not 0 < index < size:
+                raise ValueError(f"{path} is cut off: its index should begin at byte {index}, but it has {size} bytes")
+        if kind not in (".raw", ".dat"):
+            return
+        header = b""
+        while (line := file.readline()).startswith(b"%"):
+            header += line.lower()
+            if line.strip().lower() == b"% end":
+                break
+    if kind == ".dat":
+        start, word = len(header) + 2, 8  # two bytes tell the type and the length of an event
+    else:
+        start, word = len(header), 4 if b"evt 2" in header or b"evt2" in header else 2
+    rest = (size - start) % word
+    if rest:
+        raise ValueError(f"{path} ends in the middle of an event ({rest} of {word} bytes): it was cut off while copied or recorded")

@@ -1,0 +1,172 @@
+"""One data set at one preset: the notebooks' way to data, trained models, embeddings and numbers. Everything is cached in OUTPUT_DIR.
+
+Command line: `python -m reidlib.experiment rows --preset study` lists the rows and seeds of a preset, `... train --row NAME`
+trains one, `... data` builds the store.
+"""
+
+import argparse
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from reidlib.ablations import row
+from reidlib.config import PRESETS, Preset, preset
+from reidlib.datasets import TrackletStore, load_dataset, validation_split
+from reidlib.evaluation import Evaluation, Protocol, count_embeddings, embed, evaluate, protocols
+from reidlib.files import settings_hash, write_atomically
+from reidlib.training import RunSettings, load_history, train
+
+
+@dataclass
+class Experiment:
+    """dataset, preset: names. seed: first seed. output_dir: where runs and results go. data: path of a real set. gait: folder of
+    BVH files that drive the walkers. Trained models are found again by row and seed and used when their settings are the same."""
+
+    dataset: str
+    preset: str
+    seed: int
+    output_dir: str | Path
+    data: str = ""
+    gait: str = ""
+
+    def __post_init__(self):
+        self.output_dir = Path(self.output_dir)
+        self.settings: Preset = preset(self.preset, self.dataset)
+        if self.gait and self.dataset != "walkers":
+            raise ValueError(f"GAIT drives the built-in walkers only, not {self.dataset!r}")
+
+    @cached_property
+    def store(self) -> TrackletStore:
+        """The tracklet store, built on first use and read into memory."""
+        options = self.settings.data | ({"gait": str(self.gait)} if self.gait else {})
+        return load_dataset(self.dataset, data=self.data or None, options=options).load()
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """All tracklets of the set."""
+        return self.store.index
+
+    @cached_property
+    def _split(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        people = self.settings.validation_people
+        if not people:
+            return self.index[self.index["subset"] == "train"].reset_index(drop=True), None
+        return validation_split(self.index, people, seed=0)  # the same people for every seed, so that seeds can be compared
+
+    @property
+    def train_index(self) -> pd.DataFrame:
+        """The tracklets that models are fitted to."""
+        return self._split[0]
+
+    @cached_property
+    def validation(self) -> Protocol | None:
+        """Held-out training identities, for choices and curves."""
+        held_out = self._split[1]
+        return None if held_out is None else protocols(held_out)["query to gallery"]
+
+    @cached_property
+    def protocols(self) -> dict[str, Protocol]:
+        """The ways the test part is asked, by name; "query to gallery" is the set's own."""
+        return protocols(self.index)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of this preset."""
+        return list(range(self.seed, self.seed + self.settings.seeds))
+
+    def run_settings(self, name: str, seed: int | None = None) -> RunSettings:
+        """What the run of an ablation row is made of."""
+        return self.settings.run(name, self.seed if seed is None else seed)
+
+    def folder(self, name: str, seed: int | None = None) -> Path:
+        """Where that run lies."""
+        return self.output_dir / "runs" / f"{name}-seed{self.seed if seed is None else seed}"
+
+    def model(self, name: str, seed: int | None = None) -> nn.Module:
+        """The trained model of a row, in `eval` mode; trained now unless it already was."""
+        return train(self.run_settings(name, seed), self.store, self.train_index, self.folder(name, seed), self.validation)
+
+    def history(self, name: str, seed: int | None = None) -> pd.DataFrame:
+        """Losses, learning rate, validation mAP and firing rates over the steps of a trained row."""
+        self.model(name, seed)
+        return load_history(self.folder(name, seed))
+
+    @property
+    def test_index(self) -> pd.DataFrame:
+        """Query and gallery tracklets, in the order of `embeddings`."""
+        return self.protocols["query to gallery"].index
+
+    def embeddings(self, name: str, seed: int | None = None) -> np.ndarray:
+        """Unit embeddings `[N, D]` of the test tracklets by a trained row; `name="counts"` is the raw, untrained baseline."""
+        run = self.run_settings("s3ce_net" if name == "counts" else name, seed)
+        if name == "counts":
+            return count_embeddings(self.store, self.test_index, run.clips)
+        key = settings_hash(run.with_data(self.store.cache_key))
+        path = self.folder(name, seed) / "embeddings.npz"
+        if path.exists():
+            with np.load(path) as saved:
+                if str(saved["key"]) == key:
+                    return saved["embeddings"]
+        vectors = embed(self.model(name, seed), self.store, self.test_index, run.clips)
+        write_atomically(path, lambda temporary: np.savez(temporary, embeddings=vectors, key=key))
+        return vectors
+
+    def evaluation(self, name: str, protocol: str = "query to gallery", seed: int | None = None) -> Evaluation:
+        """Ranking numbers of a row under one protocol."""
+        if protocol not in self.protocols:
+            raise ValueError(f"unknown protocol {protocol!r}; this set has {', '.join(self.protocols)}")
+        return evaluate(self.embeddings(name, seed), self.protocols[protocol])
+
+    def average_precisions(self, name: str, protocols: tuple[str, ...] | None = None) -> np.ndarray:
+        """Average precision in percent per query, `[seeds, queries]`, several protocols side by side: for paired comparisons."""
+        names = protocols or self.directions
+        per_seed = [[100 * self.evaluation(name, p, seed).ranking.average_precision for p in names] for seed in self.seeds]
+        return np.array([np.concatenate(parts) for parts in per_seed])
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The set's protocol and, where it has one, the other direction."""
+        return tuple(name for name in ("query to gallery", "gallery to query") if name in self.protocols)
+
+    def query_people(self, protocols: tuple[str, ...] | None = None) -> np.ndarray:
+        """Persons of the queries, in the order of `average_precisions`."""
+        found = [self.protocols[name] for name in protocols or self.directions]
+        return np.concatenate([p.index["person"].to_numpy()[p.queries] for p in found])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; see the module's text."""
+    parser = argparse.ArgumentParser(prog="python -m reidlib.experiment", description="Train ablation rows of a preset.")
+    parser.add_argument("command", choices=("rows", "train", "data"))
+    parser.add_argument("--dataset", default="walkers")
+    parser.add_argument("--preset", default="demo", help=", ".join(PRESETS))
+    parser.add_argument("--seed", type=int, default=0, help="first seed of the preset (rows) or the seed to train (train)")
+    parser.add_argument("--row", help="ablation row to train")
+    parser.add_argument("--output-dir", default="runs/default")
+    parser.add_argument("--data", default="", help="path of a real data set")
+    parser.add_argument("--gait", default="", help="folder of BVH files")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    if options.command == "rows":
+        chosen = preset(options.preset, options.dataset)
+        for seed in range(options.seed, options.seed + chosen.seeds):
+            for name in chosen.rows:
+                print(name, seed)
+        return
+    experiment = Experiment(options.dataset, options.preset, options.seed, options.output_dir, options.data, options.gait)
+    if options.command == "data":
+        print(experiment.store.cache_key)
+        return
+    torch.set_num_threads(options.threads)
+    row(options.row or "")
+    experiment.embeddings(options.row)
+    print(options.row, options.seed, experiment.evaluation(options.row).summary())
+
+
+if __name__ == "__main__":
+    main()

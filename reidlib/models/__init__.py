@@ -1,0 +1,35 @@
+"""Re-identification systems by name: `build_model(name, num_classes, **options)`."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from reidlib.models.layers.heads import ReidOutput
+from reidlib.models.layers.spiking import NeuronSettings, record_firing_rates, spiking_layers
+from reidlib.models.s3ce_net import S3CENet, SamplingSettings, resnet18_events, sew_resnet18
+
+__all__ = ["MODELS", "NeuronSettings", "ReidOutput", "SamplingSettings", "build_model", "record_firing_rates", "spiking_layers"]
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "s3ce_net": S3CENet,
+    "sew_resnet18": sew_resnet18,
+    "resnet18_events": resnet18_events,
+}
+
+
+def build_model(name: str, num_classes: int, **options) -> nn.Module:
+    """Build a system for `num_classes` training identities.
+
+    `model.modalities` says what it takes; `model(events=[B, T, 2, H, W])` returns `[B, D]` embeddings in `eval` mode
+    and a `ReidOutput` in `train` mode. `options` are the system's own (see its class). `neuron` and `sampling` may be given as
+    plain dicts. Raises ValueError for an unknown name or fewer than two identities.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")
+    if num_classes < 2:
+        raise ValueError(f"{num_classes} training identities: a re-identification model needs at least 2")
+    if isinstance(options.get("neuron"), dict):
+        options["neuron"] = NeuronSettings(**options["neuron"])
+    if isinstance(options.get("sampling"), dict):
+        options["sampling"] = SamplingSettings(**options["sampling"])
+    return MODELS[name](num_classes, **options)

@@ -1,0 +1,42 @@
+"""What every system ends with: a BN-neck and a classifier, and the container for training outputs."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+
+@dataclass
+class ReidOutput:
+    """What a model returns in training mode.
+
+    features: list of `[B, D]` for the metric loss; logits: list of `[B, K]`, one per feature; weights: share of each in
+    the total loss (all 1 when empty); losses: named scalar auxiliary losses, already weighted.
+    """
+
+    features: list[Tensor]
+    logits: list[Tensor]
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    weights: list[float] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.weights = self.weights or [1.0] * len(self.features)
+        if not len(self.features) == len(self.logits) == len(self.weights):
+            raise ValueError(f"{len(self.features)} features, {len(self.logits)} logits, {len(self.weights)} weights: one of each per head")
+
+
+class BNNeck(nn.Module):
+    """BatchNorm without shift, then a linear classifier without bias (Luo et al., "Bag of Tricks", CVPRW 2019).
+
+    `[B, D]` -> (normalised feature `[B, D]`, logits `[B, K]`). The metric loss sees the feature before the neck.
+    """
+
+    def __init__(self, channels: int, num_classes: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(channels)
+        self.norm.bias.requires_grad_(False)
+        self.classifier = nn.Linear(channels, num_classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        normalised = self.norm(feature)
+        return normalised, self.classifier(normalised)

@@ -1,0 +1,252 @@
+"""Training one model on one tracklet store: interruptible, resumable to the same result, deterministic from its seed."""
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from tqdm.auto import tqdm
+
+from reidlib.datasets import ClipDataset, ClipSettings, PKSampler, TrackletStore, train_loader
+from reidlib.evaluation import Protocol, embed, rank_protocol
+from reidlib.files import settings_hash, write_atomically, write_json
+from reidlib.losses import ReidLoss
+from reidlib.models import build_model, record_firing_rates
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Schedule, batches and losses of one training run.
+
+    iterations: optimiser steps. people x clips: identities and clips of each per batch. learning_rate: peak, reached after
+    `warmup` (a share of the iterations), then `schedule` "cosine" to zero, or "steps" (a tenth at 60 and 80 % of the way).
+    clip_norm: gradient norm limit, 0 for none. average: decay of the exponential weight average that is
+    evaluated and kept, 0 for none. validate_every, checkpoint_every: in steps, 0 for never (the end always counts).
+    precision: Fabric's name, "32-true", "bf16-mixed", ...
+    """
+
+    iterations: int = 600
+    people: int = 6
+    clips: int = 4
+    optimizer: str = "adamw"
+    learning_rate: float = 4e-3
+    weight_decay: float = 5e-4
+    warmup: float = 0.1
+    schedule: str = "cosine"
+    clip_norm: float = 0.0
+    average: float = 0.0
+    loss: ReidLoss = field(default_factory=ReidLoss)
+    validate_every: int = 0
+    checkpoint_every: int = 100
+    precision: str = "32-true"
+
+    def __post_init__(self):
+        if self.iterations < 1 or self.people < 2 or self.clips < 1:
+            raise ValueError(f"iterations {self.iterations}, people {self.people} (at least 2) and clips {self.clips} must be positive")
+        if self.optimizer not in ("adamw", "adam", "sgd"):
+            raise ValueError(f"unknown optimizer {self.optimizer!r}; choose adamw, adam or sgd")
+        if self.schedule not in ("cosine", "steps"):
+            raise ValueError(f"unknown schedule {self.schedule!r}; choose cosine or steps")
+        if not 0 <= self.warmup < 1 or not 0 <= self.average < 1:
+            raise ValueError(f"warmup {self.warmup} and average {self.average} must lie in [0, 1)")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything a training result depends on, besides the data: written beside it, compared before it is used again."""
+
+    model: str
+    options: dict = field(default_factory=dict)
+    clips: ClipSettings = field(default_factory=ClipSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    validation_people: int = 0
+    seed: int = 0
+
+    def with_data(self, cache_key: str) -> dict:
+        """Plain dict with the data's own key, as it is stored and hashed."""
+        return json.loads(json.dumps(asdict(self) | {"data": cache_key}))
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """Learning rate of step `step` (0-based): linear warm-up, then the schedule."""
+    warm = round(settings.warmup * settings.iterations)
+    if step < warm:
+        return settings.learning_rate * (step + 1) / warm
+    progress = (step - warm) / max(1, settings.iterations - warm)
+    if settings.schedule == "cosine":
+        return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    return settings.learning_rate * (1.0 if progress < 0.6 else 0.1 if progress < 0.8 else 0.01)
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Make torch's draws of one step (random subsequences, dropout) a function of (seed, step), so that a resumed run repeats them."""
+    torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+def train(run: RunSettings, store: TrackletStore, train_index: pd.DataFrame, folder: Path, validation: Protocol | None = None) -> nn.Module:
+    """Train a model and return it in `eval` mode; a finished run in `folder` is loaded, an interrupted one resumed.
+
+    Writes `settings.json`, `metrics.csv` (one row per 10 steps and per validation), `checkpoint.pt` while running and `model.pt` at the
+    end. `validation`: query and gallery rows of held-out *training* identities, for curves and choices; the test rows never come here.
+    Raises FloatingPointError when the loss is not finite (the last good checkpoint stays).
+    """
+    folder = Path(folder)
+    plain = run.with_data(store.cache_key)
+    people = sorted(int(person) for person in train_index["person"].unique())
+    torch.manual_seed(run.seed)
+    model = build_model(run.model, len(people), **run.options)
+    if finished(folder, plain):
+        model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+        return model.eval()
+    state = _Trainer(run, model, folder, plain)
+    state.resume()
+    dataset = ClipDataset(store, train_index, run.clips, train=True, seed=run.seed, labels=people)
+    settings = run.train
+    sampler = PKSampler(train_index, settings.people, settings.clips, seed=run.seed, iterations=settings.iterations, start=state.step)
+    batches = train_loader(dataset, sampler)
+    bar = tqdm(batches, desc=folder.name, initial=state.step, total=settings.iterations, leave=False, mininterval=1.0)
+    for batch in bar:
+        state.one_step(batch)
+        if validation is not None and settings.validate_every and state.step % settings.validate_every == 0:
+            state.validate(store, validation)
+        if settings.checkpoint_every and state.step % settings.checkpoint_every == 0:
+            state.checkpoint()
+        if state.step % 10 == 0:
+            bar.set_postfix(loss=f"{state.history[-1]['total']:.2f}")
+    if validation is not None:
+        state.validate(store, validation)
+    return state.finish()
+
+
+def finished(folder: Path, plain: dict) -> bool:
+    """Whether `folder` holds a finished run with exactly these settings and data."""
+    folder = Path(folder)
+    if not (folder / "model.pt").exists() or not (folder / "settings.json").exists():
+        return False
+    return json.loads((folder / "settings.json").read_text()) == plain
+
+
+class _Trainer:
+    """The moving parts of a run: model, optimiser, weight average, history, and their way to disk and back."""
+
+    def __init__(self, run: RunSettings, model: nn.Module, folder: Path, plain: dict):
+        self.run, self.settings, self.folder, self.plain = run, run.train, folder, plain
+        self.fabric = Fabric(accelerator="auto", devices=1, precision=run.train.precision)
+        self.average = _average_of(model, run.train.average)
+        self.model, self.optimizer = self.fabric.setup(model, _optimizer(model, run.train))
+        if self.average is not None:
+            self.average.to(self.fabric.device)
+        self.step, self.history, self._window = 0, [], []
+
+    def one_step(self, batch: dict) -> None:
+        settings = self.settings
+        seed_step(self.run.seed, self.step)
+        rate = learning_rate(self.step, settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        inputs = {name: batch[name].to(self.fabric.device) for name in self.model.modalities}
+        terms = settings.loss(self.model(**inputs), batch["label"].to(self.fabric.device))
+        if not torch.isfinite(terms["total"]):
+            raise FloatingPointError(f"loss is {float(terms['total'])} at step {self.step} of {self.folder}: lower the learning rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(terms["total"])
+        if settings.clip_norm:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=settings.clip_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.step += 1
+        self._window.append({name: float(value.detach()) for name, value in terms.items()})
+        if self.step % 10 == 0 or self.step == settings.iterations:
+            self.history.append({"step": self.step, "learning_rate": rate} | dict(pd.DataFrame(self._window).mean()))
+            self._window = []
+
+    def evaluated(self) -> nn.Module:
+        """The model that counts: the weight average where there is one."""
+        return (self.average.module if self.average is not None else self.plain_model).eval()
+
+    @property
+    def plain_model(self) -> nn.Module:
+        """The model without Fabric's wrapper."""
+        return self.model.module
+
+    def validate(self, store: TrackletStore, protocol: Protocol) -> None:
+        model = self.evaluated()
+        rows = {}
+
+        def run():
+            rows["embeddings"] = embed(model, store, protocol.index, self.run.clips)
+
+        rates = record_firing_rates(model, run)
+        ranking = rank_protocol(rows["embeddings"], protocol)
+        rates = {f"rate/{name}": value for name, value in rates.items()}
+        self.history.append({"step": self.step, "validation_mAP": 100 * ranking.mAP} | rates)
+
+    def checkpoint(self) -> None:
+        state = {
+            "settings": settings_hash(self.plain),
+            "step": self.step,
+            "model": self.plain_model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "history": self.history,
+            "window": self._window,
+        }
+        write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state, path))
+        write_json(self.folder / "settings.json", self.plain)
+        self._write_history()
+
+    def resume(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        if state["settings"] != settings_hash(self.plain):
+            tqdm.write(f"{self.folder}: settings or data changed since its checkpoint, training starts again")
+            return
+        self.plain_model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.step, self.history, self._window = state["step"], state["history"], state["window"]
+
+    def finish(self) -> nn.Module:
+        model = self.evaluated().to("cpu")
+        write_json(self.folder / "settings.json", self.plain)
+        self._write_history()
+        write_atomically(self.folder / "model.pt", lambda path: torch.save(model.state_dict(), path))
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        return model
+
+    def _write_history(self) -> None:
+        table = pd.DataFrame(self.history)
+        write_atomically(self.folder / "metrics.csv", lambda path: table.to_csv(path, index=False))
+
+
+def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, settings.learning_rate, momentum=0.9, weight_decay=settings.weight_decay)
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _average_of(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel | None:
+    if not decay:
+        return None
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
+    return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
+
+def load_history(folder: Path) -> pd.DataFrame:
+    """The `metrics.csv` of a run. Raises FileNotFoundError when the run has not reached its first checkpoint."""
+    path = Path(folder) / "metrics.csv"
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no training history at {path}: has this run been started?")
+    return pd.read_csv(path)

@@ -1,0 +1,17 @@
+"""Shared fixtures: where the optional real data lies, and how many threads a test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with `event_reid_sample/` and `cmu_walks/`; a test that needs it is skipped where it is absent."""
+    folder = Path(os.environ.get("REIDLIB_SHARED", ROOT.parent / "shared" / "data"))
+    if not (folder / "event_reid_sample").is_dir():
+        pytest.skip(f"real data not found at {folder} (set REIDLIB_SHARED to the folder that holds event_reid_sample/)")
+    return folder
