@@ -17,7 +17,8 @@ SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$p -c '$(SUITS)' 2>/dev/null && echo $$p && break; done)
 # What a reader types to get the same report; shown on its first page.
-COMMAND = make report DATASET=$(DATASET) PRESET=$(PRESET) SEED=$(SEED)$(if $(DATA), DATA=$(DATA))$(if $(GAIT), GAIT=$(GAIT))$(if $(METHOD), METHOD=$(METHOD))
+named = $(if $($(1)), $(1)=$(if $(word 2,$($(1))),"$($(1))",$($(1))))
+COMMAND = make report DATASET=$(DATASET) PRESET=$(PRESET) SEED=$(SEED)$(call named,DATA)$(call named,GAIT)$(call named,METHOD)
 REPORT = reports/$(DATASET)-$(PRESET)
 
 .DEFAULT_GOAL := help
@@ -40,7 +41,7 @@ test: $(STAMP) ## all tests
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile
 
 lab: $(STAMP) ## JupyterLab on the notebooks
-	@$(VENV)/bin/jupyter lab notebooks
+	@$(VENV)/bin/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 notebooks: $(STAMP) ## run the committed notebooks with the tiny preset and store what they show
 	@$(RUN) -m reidlib.reports notebooks
@@ -58,7 +59,7 @@ clean: ## remove generated reports and caches (trained models in runs/ and data 
 
 install: $(STAMP) ## only create .venv and install into it
 
-$(STAMP): pyproject.toml requirements.txt
+$(STAMP):
 	@if ! $(RUN) -c '$(SUITS)' 2>/dev/null; then \
 		if [ -z "$(PYTHON)" ]; then echo "Python 3.11 to 3.14 is needed; python3 here is: $$(python3 --version 2>&1)." \
 			"Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi; \

@@ -7,6 +7,14 @@ from reidlib.ablations import PARTS, ROWS
 from reidlib.experiment import Experiment
 from reidlib.metrics import paired_difference
 
+GROUPS = {
+    "parts": "Parts",
+    "coupling": "Coupling of SSAM",
+    "sampling": "Forms of STFS",
+    "steps": "Time steps",
+    "reference": "Without spikes",
+}
+
 
 def score_table(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFrame:
     """One row per (ablation row, seed, protocol) with mAP, mINP, Rank-k and their intervals, in percent. "counts" is the raw baseline."""
@@ -32,36 +40,99 @@ def mean_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def difference_table(experiment: Experiment, names: tuple[str, ...], seed: int = 0) -> pd.DataFrame:
-    """Paired mAP differences (points) of each row to its reference, with 95 % intervals from a bootstrap over people.
+def paired(experiment: Experiment, name: str, reference: str, protocols: tuple[str, ...] | None = None, seed: int = 0) -> dict:
+    """One line: mean difference name - reference in mAP points, query by query (each averaged over seeds), with its 95 % interval from a
+    bootstrap over people.
 
-    Each query is averaged over seeds and compared with itself, in both directions where the set has them. Parts are compared with the
-    spiking baseline, every other variant with S3CE-Net as it stands.
+    protocols: those whose queries are pooled; None for both directions, where the set has them. seed_spread: standard deviation of
+    the difference over seeds (NaN with one); same_sign: seeds whose difference has the sign of the mean. The interval covers the choice of
+    people, seed_spread the luck of training.
     """
-    people = experiment.query_people()
-    scores = {}
-    found = []
-    for name in names:
-        reference = reference_of(name)
-        if reference not in names:
-            continue
-        for needed in (name, reference):
-            if needed not in scores:
-                scores[needed] = experiment.average_precisions(needed)
-        interval = paired_difference(scores[name], scores[reference], groups=people, seed=seed)
-        found.append(
-            {"row": name, "title": title(name), "group": ROWS[name].group, "reference": title(reference)}
-            | {"difference": interval.mean, "low": interval.low, "high": interval.high, "queries": interval.count}
-            | {"seeds": len(scores[name])}
-        )
+    a, b = experiment.average_precisions(name, protocols), experiment.average_precisions(reference, protocols)
+    interval = paired_difference(a, b, groups=experiment.query_people(protocols), seed=seed)
+    per_seed = np.nanmean(a - b, axis=1)
+    spread = float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else np.nan
+    return {
+        "row": name,
+        "title": title(name),
+        "reference": title(reference),
+        "difference": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "seed_spread": spread,
+        "same_sign": int((np.sign(per_seed) == np.sign(interval.mean)).sum()),
+        "seeds": len(per_seed),
+        "queries": interval.count,
+    }
+
+
+def difference_table(experiment: Experiment, names: tuple[str, ...], seed: int = 0) -> pd.DataFrame:
+    """`paired` of each row to its reference (see `reference_of`; a row whose reference is not in `names` is left out), with its group."""
+    pairs = [(name, reference_of(name)) for name in names if reference_of(name) in names]
+    found = [{"group": ROWS[name].group} | paired(experiment, name, reference, seed=seed) for name, reference in pairs]
+    if not found:
+        raise ValueError(f"none of the rows {', '.join(names)} stands beside the row it is compared with: nothing to compare")
     return pd.DataFrame(found)
 
 
+def readable(differences: pd.DataFrame) -> pd.DataFrame:
+    """A table of `paired` lines for reading: "+1.2 [−0.3, +2.7]" and plain counts; the seeds' columns only where there are several."""
+    seeds = {"spread over seeds": differences["seed_spread"].round(1), "seeds of that sign": _of(differences)}
+    columns = {
+        "difference (mAP points)": [f"{_signed(line.difference)} {_bracket(line)}" for line in differences.itertuples()],
+        "queries": differences["queries"],
+    } | (seeds if (differences["seeds"] > 1).any() else {})
+    first = [name for name in ("protocol", "group") if name in differences]
+    return pd.DataFrame({name: differences[name] for name in (*first, "title", "reference")} | columns).set_index(
+        [*first, "title", "reference"]
+    )
+
+
+def _of(differences: pd.DataFrame) -> list[str]:
+    return [f"{line.same_sign} of {line.seeds}" for line in differences.itertuples()]
+
+
+def forest_table(differences: pd.DataFrame) -> pd.DataFrame:
+    """`difference_table` as `plots.ablation.forest_plot` takes it."""
+    renamed = differences.rename(columns={"title": "name", "difference": "mean"})
+    return renamed.assign(group=renamed["group"].map(lambda group: GROUPS.get(group, group)))
+
+
+def verdicts(differences: pd.DataFrame) -> list[str]:
+    """What the differences say, one sentence each: those told from zero first, then the rest in one, then how many could be chance."""
+    clear = differences[(differences["low"] > 0) | (differences["high"] < 0)]
+    rest = differences.drop(clear.index)
+    sentences = []
+    for line in clear.sort_values("difference", ascending=False, kind="stable").itertuples():
+        word = "better" if line.difference > 0 else "worse"
+        seeds = f", in {line.same_sign} of {line.seeds} seeds" if line.seeds > 1 else ""
+        sentences.append(f"{line.title} is {word} than {line.reference} by {abs(line.difference):.1f} points {_bracket(line)}{seeds}.")
+    if len(rest):
+        listed = "; ".join(
+            f"{line.title} against {line.reference} {_signed(line.difference)} {_bracket(line)}" for line in rest.itertuples()
+        )
+        sentences.append(f"Not told from zero: {listed}.")
+    count = len(differences)
+    sentences.append(
+        f"{len(clear)} of {count} intervals leave out zero; of {count} intervals at 95 %, {0.05 * count:.1f} would do so by chance alone "
+        "if nothing mattered."
+    )
+    return sentences
+
+
+def _bracket(line) -> str:
+    return f"[{_signed(line.low)}, {_signed(line.high)}]"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
 def reference_of(name: str) -> str | None:
-    """The row that another row changes one thing of; None for the baseline itself."""
+    """The row that another row changes one thing of; None for the baseline itself. The ReLU twin is the baseline with other neurons."""
     if name == PARTS[0]:
         return None
-    return PARTS[0] if name in PARTS else "s3ce_net"
+    return PARTS[0] if name in PARTS or ROWS[name].group == "reference" else "s3ce_net"
 
 
 def title(name: str) -> str:

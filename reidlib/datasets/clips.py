@@ -11,8 +11,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from reidlib.datasets.store import TrackletStore
-from reidlib.events import Events, event_frames, scale_counts
+from reidlib.events import Events, augment, event_frames, scale_counts
 from reidlib.events.frames import SCALES
+
+ERASED_AREA = (0.02, 0.2)  # half of the paper's largest: event frames of a person hold less than a photograph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +92,12 @@ class ClipDataset(Dataset):
 
     def _train_clip(self, row: int, draw: int) -> np.ndarray:
         key, settings = self.keys[row], self.settings
-        rng = np.random.default_rng((self.seed, draw))
         start, stop = self.store.interval(key)
         length = round(settings.seconds * 1e6)
         if stop - start > length:
-            start = int(rng.integers(start, stop - length + 1))
+            start = int(augment.generator(self.seed, draw, "window").integers(start, stop - length, endpoint=True))
             stop = start + length
-        return self._frames(augment_clip(self.store.events(key).window(start, stop), settings, rng), start, stop)
+        return self._frames(augment_clip(self.store.events(key).window(start, stop), settings, self.seed, draw), start, stop)
 
     def _eval_clips(self, row: int) -> np.ndarray:
         key = self.keys[row]
@@ -114,31 +115,15 @@ def clip_edges(start: int, stop: int, seconds: float) -> list[int]:
     return [start + (stop - start) * i // count for i in range(count + 1)]
 
 
-def augment_clip(events: Events, settings: ClipSettings, rng: np.random.Generator) -> Events:
-    """A random view of a clip: mirrored, moved, with one erased box and fewer events, all in one pass over the events.
+def augment_clip(events: Events, settings: ClipSettings, seed: int, draw: int) -> Events:
+    """A random view of a clip: mirrored, moved, with fewer events and one erased box; a function of (seed, draw).
 
-    The operations are those of `reidlib.events.augment`; the draws are made in a fixed order whatever the settings are."""
-    flip, erase = rng.random(2) < (settings.flip, settings.erase)
-    dx, dy = np.round(rng.uniform(-settings.shift, settings.shift, 2) * (events.width, events.height)).astype(int)
-    left, top, right, bottom = _box(rng, events.width, events.height)
-    share = rng.uniform(0, settings.drop)
-    x, y = events.x.astype(np.int32), events.y.astype(np.int32)
-    x, y = (events.width - 1 - x if flip else x) + dx, y + dy
-    keep = (x >= 0) & (x < events.width) & (y >= 0) & (y < events.height)
-    if erase:
-        keep &= (x < left) | (x >= right) | (y < top) | (y >= bottom)
-    if share > 0:
-        keep &= rng.random(len(x), dtype=np.float32) >= share
-    kept = (x[keep].astype(np.uint16), y[keep].astype(np.uint16), events.t[keep], events.p[keep])
-    return Events(*kept, width=events.width, height=events.height)
-
-
-def _box(rng: np.random.Generator, width: int, height: int) -> tuple[int, int, int, int]:
-    """left, top, right, bottom of a random box of 2 to 20 % of the picture, cut to fit it."""
-    area, aspect = rng.uniform(0.02, 0.2) * width * height, np.exp(rng.uniform(np.log(0.3), np.log(3.3)))
-    w, h = min(width, max(1, round(np.sqrt(area / aspect)))), min(height, max(1, round(np.sqrt(area * aspect))))
-    left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
-    return left, top, left + w, top + h
+    Each operation has random numbers of its own, so switching one off leaves the others as they were."""
+    events = augment.flip(events, seed, draw, settings.flip)
+    events = augment.event_drop(events, seed, draw, settings.drop)
+    if settings.shift:
+        events = augment.crop(events, seed, draw, (round(settings.shift * events.width), round(settings.shift * events.height)))
+    return augment.erase(events, seed, draw, settings.erase, ERASED_AREA)
 
 
 class PKSampler:

@@ -109,7 +109,8 @@ def find_time_unit(paths: list[Path], seconds: float) -> float:
 def _read_whole(path: Path, unit: float) -> Events:
     with open(path) as file:
         headed = len(file.readline().split()) == 2
-    return read(path, time_unit=unit) if headed else read(path, width=SENSOR[0], height=SENSOR[1], time_unit=unit)
+    size = {} if headed else {"width": SENSOR[0], "height": SENSOR[1]}
+    return read(path, **size, time_unit=round(unit * 1e6, 6))
 
 
 def _first_and_last(path: Path) -> tuple[float, float]:

@@ -82,7 +82,7 @@ def _microseconds(time_unit: str | float) -> Fraction:
             raise ValueError(f"time_unit must be one of {', '.join(MICROSECONDS)} or a number of microseconds, got {time_unit!r}")
         return Fraction(MICROSECONDS[time_unit])
     if not np.isfinite(time_unit) or not 1e-3 <= time_unit <= 1e9:
-        raise ValueError(f"time_unit must be from 0.001 to 1e9 microseconds, got {time_unit!r}")
+        raise ValueError(f"time_unit must be from 0.001 to 1e9 microseconds per unit, got {time_unit!r}: is it given in seconds?")
     return Fraction(str(time_unit))
 
 
@@ -122,8 +122,6 @@ def _read_text(path: Path, size, unit: Fraction | None) -> tuple[np.ndarray, tup
     stated = _SIZE_LINE.match(first) or _SIZE_COMMENT.match(first)
     if unit is None:
         unit = Fraction(MICROSECONDS["s" if fractions else "us"])
-    # EventCV rounds times to whole microseconds, so fractions are read in a unit that loses nothing, then scaled exactly.
-    name = next((n for n in ("us", "ms", "s") if not fractions or MICROSECONDS[n] >= unit), "s")
     with tempfile.TemporaryDirectory() as folder:
         source = path
         if _SIZE_LINE.match(first):  # EventCV takes this line for a row
@@ -131,9 +129,14 @@ def _read_text(path: Path, size, unit: Fraction | None) -> tuple[np.ndarray, tup
             with open(path, "rb") as file, open(source, "wb") as copy:
                 file.readline()
                 shutil.copyfileobj(file, copy)
-        stream = _load(source, time_unit=name)
-    columns = _scale_times(_columns(stream), unit / MICROSECONDS[name], path)
-    return columns, size or (tuple(int(side) for side in stated.groups()) if stated else stream.sensor_size)
+        # EventCV rounds to whole microseconds: fractions are read as if they were seconds, then scaled, and lose nothing.
+        for name in ("s", "us") if fractions else ("us",):
+            stream = _load(source, time_unit=name)
+            columns = _columns(stream)
+            if len(columns) and columns[:, 2].max() < 2**62:  # else too late for that detour
+                break
+    found = tuple(int(side) for side in stated.groups()) if stated else stream.sensor_size
+    return _scale_times(columns, unit / MICROSECONDS[name], path), size or found
 
 
 def _read_binary(path: Path, size, unit: Fraction | None) -> tuple[np.ndarray, tuple[int, int]]:

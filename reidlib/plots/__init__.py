@@ -9,7 +9,19 @@ axis labels with units and a legend where there is more than one kind of mark; a
 `alt_text(figure)` puts a figure into words for readers who cannot see it.
 """
 
-from . import ablation, attention, efficiency, embeddings, events, ranking, style, training
+from . import ablation, attention, efficiency, embeddings, events, ranking, recipes, style, training
 from .style import alt_text, use_style
 
-__all__ = ["ablation", "alt_text", "attention", "efficiency", "embeddings", "events", "ranking", "style", "training", "use_style"]
+__all__ = [
+    "ablation",
+    "alt_text",
+    "attention",
+    "efficiency",
+    "embeddings",
+    "events",
+    "ranking",
+    "recipes",
+    "style",
+    "training",
+    "use_style",
+]

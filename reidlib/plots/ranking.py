@@ -29,7 +29,8 @@ def ranked_lists(rows, *, title: str = "Ranked lists (✓ same person, ✗ anoth
     red-orange frame with a cross.
 
     rows: list of dicts with query (image), query_id, gallery (list of K images), correct (K bools), ids (K), distances (K), K the same in
-    all rows. Images: [H, W], [H, W, 3] (uint8 or float 0..1) or event frames [2, H, W].
+    all rows. Images: [H, W], [H, W, 3] (uint8 or float 0..1) or event frames [2, H, W], or a tuple of such pictures of one size, drawn
+    side by side (a video frame and its events).
     """
     if len(rows) == 0:
         raise ValueError("rows is empty: no query to show")
@@ -47,20 +48,32 @@ def ranked_lists(rows, *, title: str = "Ranked lists (✓ same person, ✗ anoth
     columns = len(rows[0]["gallery"]) + 1
     if columns == 1:
         raise ValueError("gallery is empty: no ranked image to show")
-    first = as_image("query", rows[0]["query"])
+    first = side_by_side("query", rows[0]["query"])
     aspect = first.shape[0] / first.shape[1]
     cell = min(WIDTH / columns, 1.7 / aspect)
     size = {"width": max(4.5, cell * columns), "height": 0.5 + len(rows) * (cell * aspect + 0.5)}
     figure, axes = new_figure(len(rows), columns, title=title, layout="compressed", **size)
     for line, row in zip(axes, rows, strict=True):
-        line[0].imshow(as_image("query", row["query"]))
+        line[0].imshow(side_by_side("query", row["query"]))
         image_axes(line[0])
         line[0].set_title("query", fontsize=9, weight="bold")
         line[0].set_xlabel(row["query_id"], fontsize=7.5, labelpad=3)
         for rank, ax in enumerate(line[1:]):
-            ax.imshow(as_image(f"gallery image {rank}", row["gallery"][rank]))
+            ax.imshow(side_by_side(f"gallery image {rank}", row["gallery"][rank]))
             _frame(ax, rank + 1, row["ids"][rank], row["distances"][rank], bool(row["correct"][rank]))
     return fit_pictures(figure)
+
+
+def side_by_side(name: str, pictures) -> np.ndarray:
+    """One picture as `as_image` gives it; a tuple of pictures of one height beside each other, RGB floats 0..1 with a thin grey line
+    between."""
+    if not isinstance(pictures, tuple):
+        return as_image(name, pictures)
+    images = [as_image(name, picture) for picture in pictures]
+    images = [image / 255 if image.dtype == np.uint8 else image for image in images]
+    check_lengths(**{f"height_{i}": image.shape[0] for i, image in enumerate(images)})
+    line = np.full((images[0].shape[0], 1, 3), 0.6)
+    return np.concatenate([part for image in images for part in (line, image)][1:], axis=1)
 
 
 def _frame(ax, rank: int, person, distance: float, right: bool) -> None:

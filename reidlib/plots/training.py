@@ -6,26 +6,31 @@ from matplotlib.figure import Figure
 
 from .style import check_array, check_columns, check_named, headline_legend, method_label, method_styles, new_figure, trim_labels
 
-LABELS = {
-    "loss": "total loss", "loss_id": "identity loss", "loss_triplet": "triplet loss", "loss_stfs": "STFS loss", "lr": "learning rate",
-    "firing_rate": "firing rate (spikes / neuron / step)", "mAP": "validation mAP (%)", "rank1": "validation Rank-1 (%)",
-    "accuracy": "training accuracy (%)", "grad_norm": "gradient norm",
-}  # fmt: skip
+LOSSES = {"total": "total loss", "identity": "identity loss", "triplet": "triplet loss", "stfs": "STFS loss", "loss": "total loss"}
+LABELS = LOSSES | {
+    "learning_rate": "learning rate",
+    "validation_mAP": "validation mAP (%)",
+    "validation_rank1": "validation Rank-1 (%)",
+    "firing_rate": "mean firing rate (spikes / neuron / step)",
+}
+NO_PANEL = ("step", "seed", "epoch", "seconds")
 SILENT, SATURATED = 0.01, 0.99  # outside these rates a layer carries next to nothing, and its surrogate gradients next to none
 
 
-def learning_curves(logs, columns=None, *, smooth: int = 15, title: str = "Learning curves") -> Figure:
+def learning_curves(logs, columns=None, *, smooth: int = 5, title: str = "Learning curves") -> Figure:
     """One panel per logged quantity, one line per method, over the optimisation steps.
 
-    logs: dict method -> DataFrame with a column "step", any of `columns`, and optionally "seed" (then one line per seed). A cell may be
-    NaN where a quantity was not measured at that step (validation scores are drawn as dots joined by lines).
+    logs: dict method -> DataFrame with a column "step", any of `columns`, and optionally "seed" (then one line per seed): the `metrics.csv`
+    of a run. A cell may be NaN where a quantity was not measured at that step (validation scores are drawn as dots joined by lines).
+    Columns "rate/<layer>" get one panel together, "firing_rate", their mean over the layers.
     columns: dict column -> axis label, or a list of columns; by default every numeric column, known ones with units. Quantities are drawn
     as they are logged: give percentages where the label says %. smooth: window (rows) of the centred moving mean drawn over the raw line of
-    every column whose name begins with "loss" and which has at least 4 windows of values; 1 draws the raw line alone.
+    the losses (names in `LOSSES` or containing "loss") with at least 4 windows of values; 1 draws the raw line alone.
     """
     check_named("logs", logs)
     for name, log in logs.items():
         check_columns(f"log of {name!r}", log, ["step"])
+    logs = {name: _with_mean_rate(log) for name, log in logs.items()}
     panels = _panels(logs, columns)
     width = min(3, len(panels))
     rows = -(-len(panels) // width)
@@ -43,11 +48,24 @@ def learning_curves(logs, columns=None, *, smooth: int = 15, title: str = "Learn
     return figure
 
 
+def _with_mean_rate(log: pd.DataFrame) -> pd.DataFrame:
+    """The log with the mean of its columns "rate/<layer>" in their place, named "firing_rate"."""
+    rates = [column for column in log.columns if column.startswith("rate/")]
+    return log.drop(columns=rates).assign(firing_rate=log[rates].mean(axis=1)) if rates else log
+
+
+def last_rates(log) -> dict[str, float]:
+    """Layer -> firing rate at the last step of `log` (a DataFrame as in `learning_curves`) that measured it; empty without such columns."""
+    check_columns("log", log, ["step"])
+    measured = log.sort_values("step").filter(regex="^rate/").dropna(how="all")
+    return {} if measured.empty else {column.removeprefix("rate/"): float(rate) for column, rate in measured.ffill().iloc[-1].items()}
+
+
 def _panels(logs: dict, columns) -> dict[str, str]:
     """Column -> axis label of the panels, in the order of the columns."""
     known = dict.fromkeys(column for log in logs.values() for column in log.select_dtypes("number").columns)
     if columns is None:
-        columns = [column for column in known if column not in ("step", "seed", "epoch", "seconds")]
+        columns = [column for column in known if column not in NO_PANEL]
     columns = columns if isinstance(columns, dict) else {column: LABELS.get(column, column) for column in columns}
     missing = [column for column in columns if column not in known]
     if missing or not columns:
@@ -62,7 +80,7 @@ def _draw_curve(ax, log: pd.DataFrame, column: str, smooth: int, style: tuple[st
     for i, run in enumerate(runs):
         run = run.loc[run[column].notna(), ["step", column]].sort_values("step")
         named = {"color": colour, "label": label if i == 0 else None}
-        if column.startswith("loss") and smooth > 1 and len(run) >= 4 * smooth:
+        if (column in LOSSES or "loss" in column) and smooth > 1 and len(run) >= 4 * smooth:
             ax.plot(run["step"], run[column], color=colour, linewidth=0.7, alpha=0.25)
             ax.plot(run["step"], run[column].rolling(smooth, center=True, min_periods=1).mean(), linewidth=1.6, **named)
         else:

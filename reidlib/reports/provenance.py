@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 PACKAGES = ("torch", "torchvision", "spikingjelly", "eventcv", "numpy", "reidlib")
@@ -42,7 +43,7 @@ def commit() -> str:
 
 
 def hardware() -> dict:
-    """CPU model, cores this process may use, memory in GiB and GPU names."""
+    """CPU model, cores this process may use, memory in GiB and names of the GPUs that torch sees."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return {"cpu": _cpu_model(), "cores": cores, "memory_gib": _memory_gib(), "gpu": _gpu_names(), "system": platform.system()}
@@ -73,8 +74,7 @@ def _memory_gib() -> float:
 
 
 def _gpu_names() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # a process that has not imported torch used no GPU
+    if torch is None or not torch.cuda.is_available():
         return ""
     return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))

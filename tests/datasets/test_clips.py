@@ -132,7 +132,7 @@ def test_bad_settings_are_refused(change, message):
 def augmented(seed: int, **settings) -> tuple:
     events = random_events(2000, 0)
     before = [a.copy() for a in (events.x, events.y, events.t, events.p)]
-    result = augment_clip(events, ClipSettings(**{**vars(PLAIN), **settings}), np.random.default_rng(seed))
+    result = augment_clip(events, ClipSettings(**{**vars(PLAIN), **settings}), seed, 5)
     for array, copy in zip((events.x, events.y, events.t, events.p), before, strict=True):
         np.testing.assert_array_equal(array, copy)
     return events, result

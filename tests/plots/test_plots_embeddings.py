@@ -34,6 +34,9 @@ def test_identities_keep_their_colour_over_cameras_and_the_rest_is_grey():
     colours = [style.mpl.colors.to_hex(dots.get_facecolors()[0]) for dots in ax.collections]
     assert colours[:2] == [style.PALE.lower()] * 2
     assert colours[2] == colours[3] != colours[4] == colours[5]
+    for camera in (0, 1):  # one marker per camera
+        np.testing.assert_allclose(ax.collections[2 + camera].get_offsets(), POINTS[(PEOPLE == 0) & (camera == CAMERAS)])
+    assert len(ax.collections[2].get_paths()[0]) != len(ax.collections[3].get_paths()[0])
     assert len(set(embeddings.identity_colours(18))) == 18
 
 

@@ -1,0 +1,118 @@
+"""What SSAM attends to, over a whole test part, and whether its neurons are alive.
+
+SSAM is our reading of the abstract of S3CE-Net, not a reproduction of the authors' code; its "attention" is what the block adds to the
+map: the mean over channels of its output spikes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from reidlib.models.s3ce_net import SSAM
+
+BODY_BANDS = {"head": (0.0, 0.25), "torso": (0.25, 0.55), "legs": (0.55, 1.0)}  # share of the picture's height, from the top
+SILENT, SATURATED = 0.01, 0.99  # outside these rates a layer lets hardly any information or gradient through
+
+
+@dataclass(frozen=True)
+class AttentionProfile:
+    """Where and when a layer's attention lies, clip by clip; "events" is the event frames themselves, for comparison.
+
+    steps: name -> `[clips, T]` mean over the map. bands: name -> `[clips, bands]` density of a body band relative to the whole map's
+    (1: evenly spread). follows_events: layer -> `[clips]` correlation over places and steps between the attention and the events under it
+    (1: attention is a copy of the events; NaN where one of them is flat).
+    """
+
+    steps: dict[str, np.ndarray]
+    bands: dict[str, np.ndarray]
+    follows_events: dict[str, np.ndarray]
+
+
+def attention_profile(model: nn.Module, batches: Iterable[dict], bands: dict[str, tuple[float, float]] = BODY_BANDS) -> AttentionProfile:
+    """Summarise `model.attention` over batches of clips (`datasets.eval_batches`). ValueError for a model without attention."""
+    parts: dict[str, list[tuple]] = {}
+    device = next(model.parameters()).device
+    for batch in batches:
+        events = batch["events"].to(device)
+        ink = events.sum(2)  # [B, T, H, W]
+        maps = model.attention(events=events)
+        if not maps:
+            raise ValueError("this model has no attention: SSAM stands nowhere in it")
+        for name, values in {"events": ink, **maps}.items():
+            under = nn.functional.interpolate(ink, size=values.shape[-2:], mode="area")
+            measured = (values.mean((2, 3)), band_density(values, bands), _correlation(values, under))
+            parts.setdefault(name, []).append(measured)
+    joined = {name: [torch.cat(column).cpu().numpy() for column in zip(*rows, strict=True)] for name, rows in parts.items()}
+    steps, density, follows = ({name: columns[i] for name, columns in joined.items()} for i in range(3))
+    return AttentionProfile(steps, density, {name: values for name, values in follows.items() if name != "events"})
+
+
+def band_density(maps: Tensor, bands: dict[str, tuple[float, float]] = BODY_BANDS) -> Tensor:
+    """Mean of every band over the mean of the map: `[B, T, h, w]` -> `[B, bands]`; a row of the map that two bands share counts by its
+    area in each. All-zero maps give 0."""
+    height = maps.shape[2]
+    edges = torch.arange(height + 1) / height
+    weights = [(edges[1:].clamp(max=stop) - edges[:-1].clamp(min=start)).clamp(min=0) for start, stop in bands.values()]
+    weights = torch.stack([weight / weight.sum() for weight in weights]).to(maps)  # [bands, h]
+    rows = maps.mean((1, 3))  # [B, h]
+    return rows @ weights.T / rows.mean(1, keepdim=True).clamp(min=1e-12)
+
+
+def ssam_rates(model: nn.Module, batches: Iterable[dict]) -> pd.DataFrame:
+    """Firing rates of the neurons inside every SSAM: one row per stage and part (Q, K, V, the attention's parts, the output).
+
+    Columns: stage, part, rate (spikes per neuron and step), channels, silent channels and saturated channels (number of channels that
+    never, or always, fire in these clips), verdict: "alive", "nearly silent" or "saturated" by the layer's rate.
+    """
+    blocks = {name: module for name, module in model.named_modules() if isinstance(module, SSAM)}
+    if not blocks:
+        raise ValueError("this model has no SSAM")
+    sums: dict[tuple[str, str], list[Tensor]] = {}
+    handles = [handle for name, block in blocks.items() for handle in _listen(block, f"stage {name.rpartition('.')[2]}", sums)]
+    device = next(model.parameters()).device
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                model(events=batch["events"].to(device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    order = ("Q", "K", "V", "spatial", "temporal", "joint", "output")
+    rows = [_rate_row(*key, torch.stack(values)) for key, values in sums.items()]
+    return pd.DataFrame(sorted(rows, key=lambda row: (row["stage"], order.index(row["part"]))))
+
+
+def _listen(block: SSAM, stage: str, sums: dict) -> list:
+    """Hooks that write the rate of every channel, call by call, to `sums[stage, part]`."""
+
+    def keep(*parts):
+        def hook(_module, _inputs, spikes):  # [T, B, parts * C, H, W]
+            for part, chunk in zip(parts, spikes.chunk(len(parts), dim=2), strict=True):
+                rate = chunk.double().mean((0, 3, 4))  # [B, C]
+                sums.setdefault((stage, part), []).extend(rate.cpu())
+
+        return hook
+
+    hooked = [(block.qkv_neuron, ("Q", "K", "V")), (block.project_neuron, ("output",))]
+    hooked += [(neuron, (part,)) for part, neuron in block.part_neurons.items()]
+    return [module.register_forward_hook(keep(*parts)) for module, parts in hooked]
+
+
+def _rate_row(stage: str, part: str, rates: Tensor) -> dict:
+    """rates `[clips, C]`."""
+    channels, rate = rates.mean(0), float(rates.mean())
+    verdict = "nearly silent" if rate < SILENT else "saturated" if rate > SATURATED else "alive"
+    dead = {"silent channels": int((channels == 0).sum()), "saturated channels": int((channels >= 1).sum())}
+    return {"stage": stage, "part": part, "rate": rate, "channels": len(channels), **dead, "verdict": verdict}
+
+
+def _correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson correlation of two `[B, ...]` per first axis; NaN where one is constant."""
+    a, b = (x.flatten(1).double() - x.flatten(1).double().mean(1, keepdim=True) for x in (a, b))
+    norm = a.norm(dim=1) * b.norm(dim=1)
+    return torch.where(norm > 1e-12, (a * b).sum(1) / norm.clamp(min=1e-12), torch.nan)

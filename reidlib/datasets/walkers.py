@@ -1,0 +1,206 @@
+"""Walkers, the built-in set: generated people walking past two cameras, as events and as video. See data/WALKERS.md.
+
+Every draw is a function of (seed, stream, indices), and people, cameras, backgrounds, and sensors have streams of their own."""
+
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from reidlib.datasets import walkers_scene as scene
+from reidlib.datasets.store import Sample, TrackletStore, build_store
+from reidlib.datasets.walkers_body import Body, Clothes, Gait, capsules, draw_body, draw_clothes, draw_gait, walk
+from reidlib.datasets.walkers_gait import RecordedWalks, content_hash
+from reidlib.datasets.walkers_render import render
+from reidlib.events import REALISTIC, Events, simulate
+
+CODE_VERSION = 1  # raise it when the same settings give other bytes
+FRAME_STEP = 4  # every fourth frame of the simulated video is stored
+STREAMS = {
+    name: i
+    for i, name in enumerate(("body", "clothes", "gait", "camera", "panorama", "shot", "backdrop", "sensor", "occluder", "shake", "walks", "pixels"))
+}
+
+
+@dataclass(frozen=True)
+class WalkersSettings:
+    """What is generated.
+
+    people: identities, the first `train_people` for training, the others for the test. cameras: number, with `yaw` (degrees; 0 = the
+    person comes towards the camera, 90 = passes it) one each, +- `yaw_jitter` per tracklet. repeats: tracklets per person and camera.
+    height, width: of the box, pixels. fps: of the video the events come from (every fourth frame is stored). seconds: of a tracklet.
+    Harder: occluder: probability of something in front. shake: of the camera, pixels. dim: 0 = daylight to 1 = night.
+    gait: folder of BVH files SUBJECT_TRIAL.bvh whose recorded walks drive the bodies; "" = generated gaits."""
+
+    people: int = 80
+    train_people: int = 40
+    cameras: int = 2
+    repeats: int = 3
+    seed: int = 0
+    height: int = 128
+    width: int = 64
+    fps: int = 120
+    seconds: float = 1.2
+    yaw: tuple[float, ...] = (35.0, 100.0)
+    yaw_jitter: float = 10.0
+    occluder: float = 0.0
+    shake: float = 0.0
+    dim: float = 0.0
+    gait: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "yaw", tuple(float(y) for y in self.yaw))
+        object.__setattr__(self, "gait", str(self.gait))
+        whole = {"people": 2, "train_people": 1, "cameras": 1, "repeats": 1, "seed": 0, "height": 32, "width": 16, "fps": 30}
+        for name, least in whole.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                hint = ": a set with one identity has nobody to confuse" if name == "people" else ""
+                raise ValueError(f"{name} must be a whole number from {least} on, got {value!r}{hint}")
+        if self.train_people >= self.people:
+            raise ValueError(f"train_people = {self.train_people} leaves nobody of {self.people} people for the test; legal: 1 to {self.people - 1}")
+        limits = {"seconds": (0.1, 20), "yaw_jitter": (0, 45), "occluder": (0, 1), "shake": (0, 10), "dim": (0, 1)}
+        for name, (least, most) in limits.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be from {least} to {most}, got {getattr(self, name)!r}")
+        if len(self.yaw) != self.cameras or not all(-180 <= y <= 360 for y in self.yaw):
+            raise ValueError(f"yaw must name one angle of -180 to 360 degrees per camera ({self.cameras}), got {self.yaw}")
+        if self.gait and not Path(self.gait).is_dir():
+            raise FileNotFoundError(f"gait: no folder of BVH files at {self.gait}")
+
+    def rng(self, stream: str, *indices: int) -> np.random.Generator:
+        """The random numbers of a stream at its indices (person, camera, repeat)."""
+        return np.random.default_rng([self.seed, STREAMS[stream], *indices])
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A person."""
+
+    body: Body
+    clothes: Clothes
+    gait: Gait
+
+
+def identity(settings: WalkersSettings, person: int) -> Identity:
+    """Body, clothes and gait of a person, whatever the cameras."""
+    return Identity(*(draw(settings.rng(s, person)) for s, draw in (("body", draw_body), ("clothes", draw_clothes), ("gait", draw_gait))))
+
+
+def camera_of(settings: WalkersSettings, camera: int) -> scene.Camera:
+    """A camera, whoever passes it."""
+    return scene.draw_camera(settings.rng("camera", camera), settings.yaw[camera])
+
+
+def make_tracklet(settings: WalkersSettings, person: int, camera: int, repeat: int, standing: bool = False, want_parts: bool = False):
+    """One tracklet before it is stored: (Sample, part map uint8 [N, H, W] of the stored frames or None).
+
+    standing: the person does not move (a check of the simulator). want_parts: also the number of the body part per pixel (`PARTS`)."""
+    at, size = (person, camera, repeat), (settings.height, settings.width)
+    who, cam = identity(settings, person), camera_of(settings, camera)
+    shot = scene.draw_shot(settings.rng("shot", *at), cam, settings.yaw_jitter)
+    times = np.arange(round(settings.fps * settings.seconds) + 1) / settings.fps
+    joints, speed, source = _joints(settings, who, shot, times, at)
+    if standing:
+        joints, speed = np.repeat(joints[:1], len(times), axis=0), 0.0
+    dressed, view, path = scene.filmed(capsules(joints, who.body, who.clothes), joints, cam, shot, who.body.height, size)
+    corner = scene.follow(path, times, shot, size)
+    origin, canvas = corner.min(axis=0), tuple((np.ptp(corner, axis=0) + (size[1], size[0]))[::-1].tolist())
+    corner, view = corner - origin, view - np.array([0, *origin])
+    wide = scene.panorama((settings.seed, STREAMS["panorama"], camera), size, settings.seconds)
+    video, parts = render(
+        dressed, view, np.array([*cam.light, cam.ambient]),
+        scene.backdrop(wide, settings.rng("backdrop", *at), canvas),
+        scene.shaking(settings.rng("shake", *at), times, settings.shake),
+        scene.occluders(settings.rng("occluder", *at), settings.occluder, corner, canvas, size),
+        scene.tone_curve(shot.gain, cam.gamma, settings.dim), canvas, want_parts,
+    )  # fmt: skip
+    events = crop_events(_sense(settings, video, shot, at), corner, settings.fps, size)
+    frames = _noisy(crop_frames(video, corner, size), settings, at)
+    attributes = {"identity": asdict(who), "camera": asdict(cam), "shot": asdict(shot), "speed": speed, "walk": source, "box": corner, "canvas": canvas}
+    sample = Sample(events, frames, attributes, duration=float(times[-1]))
+    return sample, crop_frames(parts, corner, size) if want_parts else None
+
+
+def render_tracklet(settings: WalkersSettings, person: int, camera: int, repeat: int) -> tuple[np.ndarray, Events]:
+    """Frames uint8 [N, H, W] and events of one tracklet."""
+    sample, _ = make_tracklet(settings, person, camera, repeat)
+    return sample.frames, sample.events
+
+
+def _joints(settings: WalkersSettings, who: Identity, shot: scene.Shot, times: np.ndarray, at: tuple[int, int, int]):
+    if not settings.gait:
+        return *walk(who.body, who.gait, times, shot.phase, shot.pace), "generated"
+    person, camera, repeat = at
+    walks = recorded_walks(settings.gait)
+    subject = walks.subjects[settings.rng("walks").permutation(len(walks.subjects))[person % len(walks.subjects)]]
+    order = settings.rng("walks", person)
+    return walks.segment(subject, times, camera * settings.repeats + repeat, settings.cameras * settings.repeats, who.body.height, order)
+
+
+@lru_cache(maxsize=2)
+def recorded_walks(folder: str) -> RecordedWalks:
+    """The walks of a folder, read once per process."""
+    return RecordedWalks.read(folder)
+
+
+def _sense(settings: WalkersSettings, video: np.ndarray, shot: scene.Shot, at: tuple[int, int, int]) -> Events:
+    """Events of the whole picture. In dim light the sensor is slower and noisier."""
+    sensor = replace(
+        REALISTIC,
+        positive_threshold=shot.positive_threshold,
+        negative_threshold=shot.negative_threshold,
+        threshold_spread=0.03,
+        cutoff_hz=200.0 * (1 - 0.7 * settings.dim),
+        leak_rate_hz=0.1,
+        shot_noise_rate_hz=1.0 + 9.0 * settings.dim,
+        upsample="off",
+    )
+    return simulate(video, settings.fps, sensor, seed=int(settings.rng("sensor", *at).integers(2**63)))
+
+
+def crop_events(events: Events, corner: np.ndarray, fps: float, size: tuple[int, int]) -> Events:
+    """The events inside the moving box, in its coordinates. corner [N, 2]: (x, y) of the box at frame i, in force within half a
+    frame of it. The sensor is still and only the box moves, so the whole person fires, as in front of a real camera."""
+    frame = np.minimum((events.t * fps + 500_000) // 1_000_000, len(corner) - 1)
+    x, y = events.x - corner[frame, 0], events.y - corner[frame, 1]
+    inside = (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0])
+    return Events(x[inside], y[inside], events.t[inside], events.p[inside], size[1], size[0])
+
+
+def crop_frames(video: np.ndarray, corner: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Every `FRAME_STEP`-th picture inside the moving box, uint8 [N, H, W]."""
+    chosen = range(0, len(video), FRAME_STEP)
+    return np.stack([video[i, corner[i, 1] : corner[i, 1] + size[0], corner[i, 0] : corner[i, 0] + size[1]] for i in chosen])
+
+
+def _noisy(frames: np.ndarray, settings: WalkersSettings, at: tuple[int, int, int]) -> np.ndarray:
+    """Read noise of the video camera: 1 grey level, more in dim light."""
+    noise = settings.rng("pixels", *at).standard_normal(frames.shape, np.float32) * (1 + 4 * settings.dim)
+    return np.clip(np.rint(frames + noise), 0, 255).astype(np.uint8)
+
+
+def rows(settings: WalkersSettings) -> list[dict]:
+    """The index rows: test people are queries at camera 0 and gallery at the others."""
+    out = []
+    for person in range(settings.people):
+        for camera in range(settings.cameras):
+            subset = "train" if person < settings.train_people else "query" if camera == 0 else "gallery"
+            for repeat in range(settings.repeats):
+                row = {"key": f"p{person:04d}/c{camera}/t{repeat}", "dataset": "walkers", "split": 0, "subset": subset}
+                out.append({**row, "person": person, "camera": camera, "source": "generated", "repeat": repeat})
+    return out
+
+
+def make(settings: WalkersSettings, row: dict) -> Sample:
+    """The tracklet of an index row."""
+    return make_tracklet(settings, row["person"], row["camera"], row["repeat"])[0]
+
+
+def build(settings: WalkersSettings, path: str | Path, workers: int | None = None) -> TrackletStore:
+    """The store of the set at `path`, generated unless it is there already. workers: processes, None = one per core."""
+    stored = asdict(settings) | {"code": CODE_VERSION}
+    if settings.gait:  # the walks themselves count, not where they lie
+        stored["gait"] = content_hash(settings.gait)
+    return build_store(path, rows(settings), partial(make, settings), stored, workers, "walkers")
