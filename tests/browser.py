@@ -97,7 +97,7 @@ class Browser:
             const wide = page.scrollWidth;  // innerWidth would grow with it on a phone
             folds.forEach((fold, i) => { fold.open = open[i]; });
             return {wide, images: document.images.length,
-                    broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.src.slice(0, 80))};
+                    broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.src.slice(-80))};
         })()"""
         seen = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)["result"]["value"]
         if picture:

@@ -3,14 +3,15 @@
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REQUIRED = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["test"]]
 TEXT_FILES = ("requirements.txt", "pyproject.toml", "environment.yml", "Makefile", "Snakefile", ".ci/run")

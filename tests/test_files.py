@@ -82,7 +82,8 @@ def test_json_round_trip_and_refusals(tmp_path):
     assert json.loads(path.read_text(encoding="utf-8")) == value and names(tmp_path) == ["settings.json"]
 
 
-PLAIN = st.dictionaries(st.text(max_size=4), st.integers() | st.floats(allow_nan=False) | st.text(max_size=4) | st.lists(st.integers(), max_size=3), max_size=5)  # fmt: skip
+VALUES = st.integers() | st.floats(allow_nan=False) | st.text(max_size=4) | st.lists(st.integers(), max_size=3)
+PLAIN = st.dictionaries(st.text(max_size=4), VALUES, max_size=5)
 
 
 @given(PLAIN)

@@ -95,7 +95,7 @@ def test_gradient_is_finite_at_identical_and_at_zero_features(kind):
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_batch_of_one_identity_is_refused(size):
-    with pytest.raises(ValueError, match="one identity only.*at least 2 people"):
+    with pytest.raises(ValueError, match=r"one identity only.*at least 2 people"):
         batch_hard_triplet(torch.rand(size, 3), torch.zeros(size, dtype=torch.long))
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import Browser, find_browser
-from conftest import ROOT
 from html_check import check_page
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -27,6 +26,7 @@ from reidlib.reports.index import format_number, format_seconds
 
 matplotlib.use("Agg")
 
+ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = """DATASET = "walkers"  # data set
 PRESET = "tiny"  # size
 SEED = 0  # first seed
@@ -309,6 +309,7 @@ def test_refreshing_twice_gives_the_same_file_without_traces_of_the_run(tmp_path
 
 
 @pytest.mark.notebook
+@pytest.mark.timeout(900)
 def test_the_snakefile_runs_what_changed_and_reports_what_failed(tmp_path):
     code = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "reidlib", tmp_path / "reidlib", ignore=code)
@@ -325,7 +326,7 @@ def test_the_snakefile_runs_what_changed_and_reports_what_failed(tmp_path):
         settings = ["dataset=walkers", "preset=tiny", "seed=5", "data=", "gait=", "method=", "command=make report SEED=5"]
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--rerun-incomplete", "--keep-going", *more, "--config", *settings]
         environment = os.environ | {"PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=800)
 
     index, count = tmp_path / "reports" / "walkers-tiny" / "index.html", tmp_path / "runs" / "walkers-tiny" / "count"
     failed = snakemake()

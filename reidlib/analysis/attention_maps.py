@@ -62,6 +62,34 @@ def band_density(maps: Tensor, bands: dict[str, tuple[float, float]] = BODY_BAND
     return rows @ weights.T / rows.mean(1, keepdim=True).clamp(min=1e-12)
 
 
+def follows_table(profile: AttentionProfile) -> pd.DataFrame:
+    """`follows_events` in numbers: layer, mean, 5 % and 95 % (of the clips lie below), clips, flat maps (clips without a correlation
+    because the attention is the same everywhere)."""
+    lines = []
+    for layer, values in profile.follows_events.items():
+        found = values[np.isfinite(values)]
+        ends = (found.mean(), *np.quantile(found, (0.05, 0.95))) if len(found) else (np.nan,) * 3
+        scores = dict(zip(("mean", "5 %", "95 %"), ends, strict=True))
+        lines.append({"layer": layer, **scores, "clips": len(values), "flat maps": len(values) - len(found)})
+    return pd.DataFrame(lines)
+
+
+def agreement(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Rank correlation (Spearman) over places between two maps of every tracklet, `[N, h, w]` and `[N, h2, w2]` -> `[N]`.
+
+    The first is brought to the places of the second by area. NaN where a map is flat.
+    """
+    first = nn.functional.interpolate(torch.as_tensor(np.asarray(maps), dtype=torch.float64)[:, None], size=others.shape[1:], mode="area")
+    ranks = (pd.DataFrame(np.asarray(values).reshape(len(others), -1)).rank(axis=1).to_numpy(copy=True) for values in (first, others))
+    return _correlation(*map(torch.from_numpy, ranks)).numpy()
+
+
+def tracklet_attention(model: nn.Module, clips: Tensor) -> dict[str, np.ndarray]:
+    """Mean attention over the clips and steps of one tracklet: clips `[n, T, 2, H, W]` -> layer -> `[h, w]`."""
+    maps = model.attention(events=clips.to(next(model.parameters()).device))
+    return {layer: values.mean((0, 1)).cpu().numpy() for layer, values in maps.items()}
+
+
 def ssam_rates(model: nn.Module, batches: Iterable[dict]) -> pd.DataFrame:
     """Firing rates of the neurons inside every SSAM: one row per stage and part (Q, K, V, the attention's parts, the output).
 
@@ -85,6 +113,37 @@ def ssam_rates(model: nn.Module, batches: Iterable[dict]) -> pd.DataFrame:
     order = ("Q", "K", "V", "spatial", "temporal", "joint", "output")
     rows = [_rate_row(*key, torch.stack(values)) for key, values in sums.items()]
     return pd.DataFrame(sorted(rows, key=lambda row: (row["stage"], order.index(row["part"]))))
+
+
+def rate_sentences(rates: pd.DataFrame) -> list[str]:
+    """What `ssam_rates` says, in words: the dead parts first, by name, then the range of the others and the dead channels."""
+    names = rates["stage"] + " " + rates["part"]
+    dead = rates[rates["verdict"] != "alive"]
+    alive = rates.drop(dead.index)
+    sentences = [f"{names[i]} is {line.verdict}: {line.rate:.4f} spikes per neuron and step." for i, line in dead.iterrows()]
+    sentences = sentences or [f"None of the {len(rates)} groups of neurons inside SSAM is silent or saturated."]
+    if len(alive):
+        who = "The others" if len(dead) else "They"
+        sentences.append(f"{who} fire between {alive['rate'].min():.3f} and {alive['rate'].max():.3f} spikes per neuron and step.")
+    for what in ("silent", "saturated"):
+        count, total = int(rates[f"{what} channels"].sum()), int(rates["channels"].sum())
+        worst = (rates[f"{what} channels"] / rates["channels"]).idxmax()
+        most = f"; most in {names[worst]} ({rates.loc[worst, f'{what} channels']} of {rates.loc[worst, 'channels']})" if count else ""
+        sentences.append(f"{count} of {total} channels are {what} in these clips{most}.")
+    return sentences
+
+
+def agreement_table(pairs: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
+    """`agreement` of pairs of maps, one line each: map, occlusion map of, mean, lowest and highest tracklet, tracklets
+    (those where neither map is flat)."""
+    lines = []
+    for (first, second), (maps, others) in pairs.items():
+        values = agreement(maps, others)
+        values = values[np.isfinite(values)]
+        ends = (values.mean(), values.min(), values.max()) if len(values) else (np.nan,) * 3
+        scores = dict(zip(("mean", "lowest", "highest"), ends, strict=True))
+        lines.append({"map": first, "occlusion map of": second, **scores, "tracklets": len(values)})
+    return pd.DataFrame(lines)
 
 
 def _listen(block: SSAM, stage: str, sums: dict) -> list:

@@ -48,8 +48,13 @@ def paired(experiment: Experiment, name: str, reference: str, protocols: tuple[s
     the difference over seeds (NaN with one); same_sign: seeds whose difference has the sign of the mean. The interval covers the choice of
     people, seed_spread the luck of training.
     """
-    a, b = experiment.average_precisions(name, protocols), experiment.average_precisions(reference, protocols)
-    interval = paired_difference(a, b, groups=experiment.query_people(protocols), seed=seed)
+    scores = {key: experiment.average_precisions(key, protocols) for key in (name, reference)}
+    return _difference(name, reference, scores, experiment.query_people(protocols), seed)
+
+
+def _difference(name: str, reference: str, scores: dict[str, np.ndarray], people: np.ndarray, seed: int) -> dict:
+    a, b = scores[name], scores[reference]
+    interval = paired_difference(a, b, groups=people, seed=seed)
     per_seed = np.nanmean(a - b, axis=1)
     spread = float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else np.nan
     return {
@@ -68,8 +73,10 @@ def paired(experiment: Experiment, name: str, reference: str, protocols: tuple[s
 
 def difference_table(experiment: Experiment, names: tuple[str, ...], seed: int = 0) -> pd.DataFrame:
     """`paired` of each row to its reference (see `reference_of`; a row whose reference is not in `names` is left out), with its group."""
-    pairs = [(name, reference_of(name)) for name in names if reference_of(name) in names]
-    found = [{"group": ROWS[name].group} | paired(experiment, name, reference, seed=seed) for name, reference in pairs]
+    pairs = {name: reference_of(name) for name in names if reference_of(name) in names}
+    scores = {name: experiment.average_precisions(name) for name in dict.fromkeys((*pairs, *pairs.values()))}
+    people = experiment.query_people()
+    found = [{"group": ROWS[name].group} | _difference(name, pairs[name], scores, people, seed) for name in pairs]
     if not found:
         raise ValueError(f"none of the rows {', '.join(names)} stands beside the row it is compared with: nothing to compare")
     return pd.DataFrame(found)

@@ -105,7 +105,7 @@ def chance_scores(experiment: Experiment) -> dict[str, float]:
 
 
 def score_view(means: pd.DataFrame, chance: Mapping[str, float]) -> pd.DataFrame:
-    """`comparison.mean_over_seeds` for reading: rows down, protocols across, cells "mAP ± spread" (no spread with one seed), chance first."""
+    """`comparison.mean_over_seeds` for reading: rows down, protocols across, cells "mAP ± spread" (one seed: no spread), chance first."""
     cells = [f"{line.mAP:.1f}" + ("" if np.isnan(line.mAP_spread) else f" ± {line.mAP_spread:.1f}") for line in means.itertuples()]
     table = means.assign(cell=cells).pivot(index="title", columns="protocol", values="cell")
     table = table.loc[list(dict.fromkeys(means["title"])), list(chance)]

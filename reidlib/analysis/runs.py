@@ -9,6 +9,7 @@ from torch import nn
 
 from reidlib.ablations import ROWS
 from reidlib.analysis.comparison import reference_of, title
+from reidlib.analysis.samples import spread_rows
 from reidlib.datasets import ClipSettings
 from reidlib.evaluation import embed
 from reidlib.experiment import Experiment
@@ -68,7 +69,7 @@ def _attention(model: nn.Module) -> str:
     if not found:
         return "none"
     one = next(iter(found.values()))
-    return f"after stage {' and '.join(found)}, {one.coupling}{', causal' if one.causal else ''}"
+    return f"after stage{'s' if len(found) > 1 else ''} {' and '.join(found)}, {one.coupling}{', causal' if one.causal else ''}"
 
 
 def _sampling(settings: SamplingSettings | None) -> str:
@@ -142,16 +143,8 @@ def sampler_sentence(experiment: Experiment, name: str) -> str:
 
 
 def training_log(experiment: Experiment, name: str) -> pd.DataFrame:
-    """The history of a row over all seeds, with the columns that `plots.training.learning_curves` knows: step, seed, loss, loss_id,
-    loss_triplet, lr, mAP (validation, percent) and firing_rate (mean over the spiking layers, measured at validations)."""
-    logs = []
-    for seed in experiment.seeds:
-        history = experiment.history(name, seed).drop_duplicates()
-        rates = history[[column for column in history if column.startswith("rate/")]]
-        kept = {"step": history["step"], "seed": seed}
-        names = {"total": "loss", "identity": "loss_id", "triplet": "loss_triplet", "learning_rate": "lr", "validation_mAP": "mAP"}
-        kept |= {new: history[old] for old, new in names.items() if old in history}
-        logs.append(pd.DataFrame(kept | ({"firing_rate": rates.mean(axis=1)} if len(rates.columns) else {})))
+    """The history of a row over all seeds, with a column "seed", as `plots.training.learning_curves` takes it."""
+    logs = [experiment.history(name, seed).drop_duplicates().assign(seed=seed) for seed in experiment.seeds]
     return pd.concat(logs, ignore_index=True)
 
 
@@ -161,8 +154,8 @@ def layer_rates(experiment: Experiment, name: str, tracklets: int = 32) -> dict[
     model, train = experiment.model(name), experiment.train_index
     if not spiking_layers(model):
         return {}
-    chosen = train.iloc[:: max(1, len(train) // tracklets)].reset_index(drop=True)
-    rates = record_firing_rates(model, lambda: embed(model, experiment.store, chosen, experiment.run_settings(name).clips))
+    chosen, clips = spread_rows(train, tracklets).reset_index(drop=True), experiment.run_settings(name).clips
+    rates = record_firing_rates(model, lambda: embed(model, experiment.store, chosen, clips))
     return {layer_label(layer): rates[layer] for layer in sorted(rates, key=_depth)}
 
 

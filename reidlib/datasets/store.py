@@ -73,30 +73,33 @@ class TrackletStore:
     """A finished store, opened for reading. `index`: the table (see `tracklets.COLUMNS`); `settings`: what it was made with;
     `cache_key`; `data_hash`: of every stored array. Can be pickled and used in worker processes, each opens the file for itself.
 
-    memory: read all event arrays now (training reads thousands of short windows; decompression would dominate).
+    memory: keep event arrays in memory once read (training reads thousands of short windows; decompression would dominate).
     Raises FileNotFoundError for a missing file, ValueError for one that is not HDF5, truncated, unfinished or of another format."""
 
     def __init__(self, path: str | os.PathLike, memory: bool = False):
         self.path = Path(path)
         self._file, self._pid = None, None
+        self._memory = memory
         self._cache: dict[str, tuple[Events, tuple[int, int]]] = {}
         with open_checked(self.path) as file:
             self.index = _read_index(file["index"])
             self.settings: dict = json.loads(file.attrs["settings"])
             self.versions: dict = json.loads(file.attrs["versions"])
             self.cache_key, self.data_hash, self.description = (str(file.attrs[n]) for n in ("cache_key", "data_hash", "description"))
-        if memory:
-            self.load()
 
     def load(self) -> "TrackletStore":
-        """Read all event arrays into memory; returns itself."""
-        for key in self.index["key"].unique():
-            self._cache[key] = self._read(key)
+        """From now on keep every event array in memory once it was read; returns itself."""
+        self._memory = True
         return self
 
     def events(self, key: str) -> Events:
         """The tracklet's events."""
-        return (self._cache.get(key) or self._read(key))[0]
+        if key in self._cache:
+            return self._cache[key][0]
+        found = self._read(key)
+        if self._memory:
+            self._cache[key] = found
+        return found[0]
 
     def interval(self, key: str) -> tuple[int, int]:
         """Half-open interval [t_start, t_stop) of the recording in microseconds; every event lies in it."""

@@ -13,7 +13,7 @@ from reidlib.datasets.store import Sample, TrackletStore, build_store
 from reidlib.datasets.walkers_body import Body, Clothes, Gait, capsules, draw_body, draw_clothes, draw_gait, walk
 from reidlib.datasets.walkers_gait import RecordedWalks, content_hash
 from reidlib.datasets.walkers_render import render
-from reidlib.events import REALISTIC, Events, simulate
+from reidlib.events import REALISTIC, Events, SimulatorSettings, simulate
 
 CODE_VERSION = 1  # raise it when the same settings give other bytes
 FRAME_STEP = 4  # every fourth frame of the simulated video is stored
@@ -93,10 +93,19 @@ def camera_of(settings: WalkersSettings, camera: int) -> scene.Camera:
     return scene.draw_camera(settings.rng("camera", camera), settings.yaw[camera])
 
 
-def make_tracklet(settings: WalkersSettings, person: int, camera: int, repeat: int, standing: bool = False, want_parts: bool = False):
+def make_tracklet(
+    settings: WalkersSettings,
+    person: int,
+    camera: int,
+    repeat: int,
+    standing: bool = False,
+    want_parts: bool = False,
+    sensor: SimulatorSettings | None = None,
+):
     """One tracklet before it is stored: (Sample, part map uint8 [N, H, W] of the stored frames or None).
 
-    standing: the person does not move (a check of the simulator). want_parts: also the number of the body part per pixel (`PARTS`)."""
+    standing: the person does not move (a check of the simulator). want_parts: also the number of the body part per pixel (`PARTS`).
+    sensor: another event camera in the same place, looking at the same film (None: `sensor_of` the shot, as stored)."""
     at, size = (person, camera, repeat), (settings.height, settings.width)
     who, cam = identity(settings, person), camera_of(settings, camera)
     shot = scene.draw_shot(settings.rng("shot", *at), cam, settings.yaw_jitter)
@@ -116,7 +125,7 @@ def make_tracklet(settings: WalkersSettings, person: int, camera: int, repeat: i
         scene.occluders(settings.rng("occluder", *at), settings.occluder, corner, canvas, size),
         scene.tone_curve(shot.gain, cam.gamma, settings.dim), canvas, want_parts,
     )  # fmt: skip
-    events = crop_events(_sense(settings, video, shot, at), corner, settings.fps, size)
+    events = crop_events(_sense(settings, video, sensor or sensor_of(settings, shot), at), corner, settings.fps, size)
     frames = _noisy(crop_frames(video, corner, size), settings, at)
     attributes = {"identity": asdict(who), "camera": asdict(cam), "shot": asdict(shot), "speed": speed, "walk": source, "box": corner, "canvas": canvas}
     sample = Sample(events, frames, attributes, duration=float(times[-1]))
@@ -145,9 +154,9 @@ def recorded_walks(folder: str) -> RecordedWalks:
     return RecordedWalks.read(folder)
 
 
-def _sense(settings: WalkersSettings, video: np.ndarray, shot: scene.Shot, at: tuple[int, int, int]) -> Events:
-    """Events of the whole picture. In dim light the sensor is slower and noisier."""
-    sensor = replace(
+def sensor_of(settings: WalkersSettings, shot: scene.Shot) -> SimulatorSettings:
+    """The event camera of a shot. In dim light it is slower and noisier."""
+    return replace(
         REALISTIC,
         positive_threshold=shot.positive_threshold,
         negative_threshold=shot.negative_threshold,
@@ -157,6 +166,10 @@ def _sense(settings: WalkersSettings, video: np.ndarray, shot: scene.Shot, at: t
         shot_noise_rate_hz=1.0 + 9.0 * settings.dim,
         upsample="off",
     )
+
+
+def _sense(settings: WalkersSettings, video: np.ndarray, sensor: SimulatorSettings, at: tuple[int, int, int]) -> Events:
+    """Events of the whole picture."""
     return simulate(video, settings.fps, sensor, seed=int(settings.rng("sensor", *at).integers(2**63)))
 
 

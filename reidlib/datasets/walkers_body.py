@@ -32,7 +32,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Clothes:
-    """Grey levels 0..1 and textures (see `Capsules.texture`).
+    """Reflectances 0..1 and textures (see `Capsules.texture`).
 
     hair_style: bald, short, bun, long. sleeve: long, short. bottom_kind: trousers, shorts, skirt. bag_kind: none, backpack, shoulder."""
 
@@ -87,15 +87,15 @@ def draw_clothes(rng: np.random.Generator) -> Clothes:
     plain = (PLAIN, top[1 + int(rng.random() < 0.25)], *top[2:])
     bottom_kind = str(rng.choice(["trousers", "shorts", "skirt"], p=[0.62, 0.18, 0.2]))
     return Clothes(
-        skin=rng.uniform(0.3, 0.75),
-        hair=rng.uniform(0.04, 0.6),
+        skin=rng.uniform(0.45, 0.8) ** 2,
+        hair=rng.uniform(0.2, 0.7) ** 2,
         hair_style=str(rng.choice(["bald", "short", "bun", "long"], p=[0.12, 0.43, 0.15, 0.3])),
         top=top,
         sleeve=str(rng.choice(["long", "short"], p=[0.6, 0.4])),
         sleeve_texture=top if top[0] in (HOOPS, PLAID) else plain,
         bottom=_texture(rng, (0.62, 0.1, 0.12, 0.06, 0.0, 0.1)),
         bottom_kind=bottom_kind,
-        shoes=rng.uniform(0.03, 0.95),
+        shoes=_cloth(rng.random()),
         bag=_texture(rng, (0.6, 0.2, 0.0, 0.0, 0.0, 0.2)),
         bag_kind=str(rng.choice(["none", "backpack", "shoulder"], p=[0.5, 0.28, 0.22])),
     )
@@ -104,9 +104,13 @@ def draw_clothes(rng: np.random.Generator) -> Clothes:
 def _texture(rng: np.random.Generator, chances: tuple[float, ...]) -> tuple[float, ...]:
     kinds = (PLAIN, HOOPS, STRIPES, PLAID, PRINT, BLOCK)
     kind = int(rng.choice(kinds, p=chances))
-    first = rng.uniform(0.06, 0.92)
-    second = (first + rng.uniform(0.3, 0.6)) % 0.92 + 0.02
-    return (kind, first, second, rng.uniform(4.5, 10), rng.uniform(0.35, 0.65), rng.random(), rng.uniform(0.14, 0.3), rng.uniform(0.06, 0.12))
+    first, apart = rng.uniform(0, 1), rng.uniform(0.3, 0.6)
+    return (kind, _cloth(first), _cloth((first + apart) % 1), rng.uniform(4.5, 10), rng.uniform(0.35, 0.65), rng.random(), rng.uniform(0.14, 0.3), rng.uniform(0.06, 0.12))
+
+
+def _cloth(level: float) -> float:
+    """Reflectance 0.04 to 0.8, evenly spread as the eye sees it."""
+    return (0.2 + 0.7 * level) ** 2
 
 
 def draw_gait(rng: np.random.Generator) -> Gait:

@@ -9,14 +9,10 @@ import numpy as np
 from reidlib.datasets.bvh import Motion, joint_positions, read_bvh
 from reidlib.datasets.walkers_body import JOINTS
 
-_NAMES = dict(
-    zip(
-        JOINTS,
-        ("Hips", "Neck", "Head.end", "LeftUpLeg", "RightUpLeg", "LeftLeg", "RightLeg", "LeftFoot", "RightFoot", "LeftToeBase", "RightToeBase",
-         "LeftArm", "RightArm", "LeftForeArm", "RightForeArm", "LeftHand", "RightHand"),
-        strict=True,
-    )
-)  # fmt: skip
+_LIMBS = {"hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "toe": "ToeBase", "shoulder": "Arm", "elbow": "ForeArm", "wrist": "Hand"}
+_NAMES = {f"{s}_{joint}": f"{side}{name}" for joint, name in _LIMBS.items() for s, side in (("l", "Left"), ("r", "Right"))}
+_NAMES |= {"neck": "Neck1", "head": "Head.end"}
+_CROWN = 1.4  # the recorded skeleton ends at the forehead: neck to crown over neck to its end
 METRES = 0.0254 / 0.45  # CMU's unit: inches over 0.45
 _FASTEST, _SLOWEST, _STRAIGHT = 2.5, 0.5, 0.97
 
@@ -31,10 +27,9 @@ class Walk:
 
     @property
     def speed(self) -> float:
-        """Median speed of the pelvis over the ground, m/s."""
-        step = max(1, round(0.25 / self.frame_time))
-        ground = self.joints[:, 0, ::2]
-        return float(np.median(np.linalg.norm(ground[step:] - ground[:-step], axis=1)) / (step * self.frame_time))
+        """Length of the pelvis's path over the ground per second, m/s; pauses and turns included."""
+        steps = np.diff(self.joints[:, JOINTS.index("pelvis"), ::2], axis=0)
+        return float(np.linalg.norm(steps, axis=1).mean() / self.frame_time)
 
 
 def read_walk(path: str | Path) -> Walk:
@@ -50,10 +45,14 @@ def read_walk(path: str | Path) -> Walk:
 
 
 def _select(motion: Motion, name: str) -> np.ndarray:
-    missing = [n for n in _NAMES.values() if n not in motion.names]
+    missing = sorted(n for n in _NAMES.values() if n not in motion.names)
     if missing:
         raise ValueError(f"{name}: no joint {missing[0]!r}; the skeleton must have the joint names of the CMU database")
-    return joint_positions(motion)[:, [motion.names.index(n) for n in _NAMES.values()]]
+    place = joint_positions(motion)
+    j = {joint: place[:, motion.names.index(recorded)] for joint, recorded in _NAMES.items()}
+    j["pelvis"] = (j["l_hip"] + j["r_hip"]) / 2
+    j["head"] = j["neck"] + _CROWN * (j["head"] - j["neck"])
+    return np.stack([j[joint] for joint in JOINTS], axis=1)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class RecordedWalks:
         for walk_ in self.trials[subject]:
             length = (len(walk_.joints) - 1) * walk_.frame_time
             for start in np.arange(0, length - seconds + 1e-9, 0.05):
-                ground = _resample(walk_, start + np.linspace(0, seconds, 9))[:, 0, ::2]
+                ground = _resample(walk_, start + np.linspace(0, seconds, 9))[:, 0, ::2]  # the pelvis
                 steps = np.linalg.norm(np.diff(ground, axis=0), axis=1)
                 chord = np.linalg.norm(ground[-1] - ground[0])
                 speed = chord / seconds

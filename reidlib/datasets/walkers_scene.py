@@ -65,10 +65,10 @@ def draw_shot(rng: np.random.Generator, camera: Camera, yaw_jitter: float) -> Sh
         gain=camera.gain * np.exp(rng.normal(0, 0.07)),
         positive_threshold=float(positive),
         negative_threshold=float(negative),
-        size=u(0.74, 0.87),
+        size=u(0.73, 0.87),
         phase=u(0, 1),
         pace=float(np.exp(rng.normal(0, 0.04))),
-        shift=(float(np.clip(rng.normal(0, 2.5), -5, 5)), float(np.clip(rng.normal(0, 2.5), -5, 5))),
+        shift=(float(np.clip(rng.normal(0, 2.8), -6, 6)), float(np.clip(rng.normal(0, 2.8), -6, 6))),
         wobble=wobble,
     )
 
@@ -82,10 +82,8 @@ def filmed(capsules: Capsules, joints: np.ndarray, camera: Camera, shot: Shot, t
     base = size[0] * shot.size / (1.75**0.5 * tall**0.5)  # pixels per metre: a person's box is half-way fitted to the height
     scale = base * camera.distance / (camera.distance - (root[:, 2] - root[:, 2].mean()))
     moved = [a @ turn.T for a in (capsules.start, capsules.stop, capsules.front)]
-    centre = np.array([0.0, 0.5 * tall * cp - root[:, 1].mean()])  # the middle of the body stays in place when the scale changes
-    view = np.stack([scale, np.zeros_like(scale), np.zeros_like(scale)], -1)
-    offset = np.array([root[:, 0].mean(), root[:, 1].mean() + centre[1] * 0])
-    view[:, 1], view[:, 2] = -scale * offset[0], scale * offset[1]
+    # The scale changes about the pelvis at half way, which stays in place.
+    view = np.stack([scale, -scale * root[:, 0].mean(), scale * root[:, 1].mean()], -1)
     path = np.stack([view[:, 1] + scale * root[:, 0], view[:, 2] - scale * root[:, 1]], -1)
     return Capsules(*moved, capsules.radius, capsules.texture, capsules.part), view, path
 
@@ -106,17 +104,17 @@ def panorama(seed: tuple[int, ...], size: tuple[int, int], seconds: float) -> np
     rng = np.random.default_rng(list(seed))
     H = size[0] + 2 * MARGIN + size[0] // 2
     W = size[1] + 2 * MARGIN + int(_SPEED * seconds * 0.75 * size[0]) + 2 * size[1]
-    picture = np.full((H, W), rng.uniform(0.35, 0.6))
+    picture = np.full((H, W), rng.uniform(0.16, 0.38))
     floor = int(H * rng.uniform(0.6, 0.75))
-    picture[floor:] = rng.uniform(0.3, 0.6)
+    picture[floor:] = rng.uniform(0.12, 0.35)
     unit = size[0] / 128
     for _ in range(int(W / (45 * unit))):  # posts, doors, windows, boxes
         w, h = rng.uniform(6, 45) * unit, rng.uniform(20, 90) * unit
         x, low = rng.uniform(0, W), floor + rng.uniform(-50, 12) * unit
-        picture[max(int(low - h), 0) : max(int(low), 0), int(x) : int(x + w)] *= rng.uniform(0.6, 1.35)
-    for cell, amount in ((40, 0.12), (9, 0.05)):
+        picture[max(int(low - h), 0) : max(int(low), 0), int(x) : int(x + w)] *= np.exp(rng.uniform(-0.9, 0.6))
+    for cell, amount in ((40, 0.2), (9, 0.1)):
         picture *= np.exp(amount * _blotches(rng, H, W, cell * unit))
-    return np.clip(picture, 0.08, 0.95).astype(np.float32)
+    return np.clip(picture, 0.05, 0.8).astype(np.float32)
 
 
 def _blotches(rng: np.random.Generator, H: int, W: int, cell: float) -> np.ndarray:
@@ -133,8 +131,8 @@ def backdrop(wide: np.ndarray, rng: np.random.Generator, size: tuple[int, int]) 
     """The part of a panorama behind one tracklet, `size` + 2 MARGIN, with a jitter of place and light."""
     H, W = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
     y, x = rng.random(2)
-    light = np.exp(rng.normal(0, 0.1) + 0.1 * _blotches(rng, *wide.shape, 60))
-    out = np.clip(wide * light, 0.05, 1.0).astype(np.float32)
+    light = np.exp(rng.normal(0, 0.15) + 0.15 * _blotches(rng, *wide.shape, 60))
+    out = np.clip(wide * light, 0.04, 0.9).astype(np.float32)
     out = np.pad(out, ((0, max(H - out.shape[0], 0)), (0, max(W - out.shape[1], 0))), mode="reflect")
     # Placed by its centre, so that the size of the picture (the walking speed) does not change what stands behind the middle.
     middle_y = wide.shape[0] / 2 + (y - 0.5) * wide.shape[0] / 6
@@ -145,9 +143,9 @@ def backdrop(wide: np.ndarray, rng: np.random.Generator, size: tuple[int, int]) 
 
 
 def tone_curve(gain: float, gamma: float, dim: float) -> np.ndarray:
-    """8-bit value of the intensities i / 4096. dim 0..1: of the light, 1 leaves 12 %."""
-    value = np.clip(gain * (1 - 0.88 * dim) * np.linspace(0, 1, 4097), 0, 1)
-    return np.round(255 * value**gamma).astype(np.uint8)
+    """8-bit sRGB-like value of the linear intensities i / 4096. dim 0..1: of the light, 1 leaves 5 %."""
+    value = np.clip(gain * (1 - 0.95 * dim) * np.linspace(0, 1, 4097), 0, 1)
+    return np.round(255 * value ** (gamma / 2.2)).astype(np.uint8)
 
 
 def shaking(rng: np.random.Generator, times: np.ndarray, amount: float) -> np.ndarray:
@@ -163,7 +161,7 @@ def occluders(rng: np.random.Generator, chance: float, corner: np.ndarray, canva
     """Boxes [N, 0 or 1, 6] of `render`: with probability `chance` a post or a low obstacle on the way, or something that passes by."""
     N, (H, W), unit = len(corner), size, size[0] / 128
     drawn = rng.random()
-    kind, grey, stripes = rng.choice(["post", "low", "passing"]), rng.uniform(0.1, 0.8), rng.choice([0, 7, 11]) * unit
+    kind, grey, stripes = rng.choice(["post", "low", "passing"]), rng.uniform(0.05, 0.6), rng.choice([0, 7, 11]) * unit
     place, wide, high, pace = rng.uniform(0.25, 0.75), rng.uniform(0, 1), rng.uniform(0.25, 0.5), rng.uniform(0.5, 1.2)
     if drawn >= chance:
         return np.zeros((N, 0, 6))

@@ -56,11 +56,19 @@ def _places(table) -> tuple[list[int], list[str], dict[int, str]]:
     return places, labels, headings
 
 
-def spread_plot(table, *, value: str = "mAP", unit: str = "%", reference: float | None = None, title: str = "Spread over seeds") -> Figure:
+def spread_plot(
+    table,
+    *,
+    value: str = "mAP",
+    unit: str = "%",
+    reference: float | None = None,
+    reference_label: str = "reference",
+    title: str = "Spread over seeds",
+) -> Figure:
     """One row per variant: a dot per seed and a bar at the mean; mean, standard deviation and number of seeds at the right.
 
     table: DataFrame with name, seed and the column `value` (in `unit`); rows keep the order of first appearance. reference: a value drawn
-    as a dashed line (chance, or a published number).
+    as a dashed line (chance, or a published number), called `reference_label` in the legend.
     """
     check_columns("table", table, ["name", "seed", value])
     check_array(f"column {value!r}", table[value].to_numpy(float), "rows")
@@ -85,7 +93,7 @@ def spread_plot(table, *, value: str = "mAP", unit: str = "%", reference: float 
             1.02, place, f"{values.mean():.1f}{spread}  (n = {len(values)})", transform=ax.get_yaxis_transform(), va="center", fontsize=8.5
         )
     if reference is not None:
-        ax.axvline(reference, color=GREEN, linestyle="--", linewidth=1.4, label=f"reference {reference:g}")
+        ax.axvline(reference, color=GREEN, linestyle="--", linewidth=1.4, label=f"{reference_label} {reference:g}")
     ax.set(yticks=range(len(groups)), yticklabels=[method_label(name) for name, _ in groups], ylim=(len(groups) - 0.5, -0.5))
     ax.set(xlabel=f"{value} ({unit})", ylabel="variant")
     headline_legend(figure, *ax.get_legend_handles_labels())

@@ -126,29 +126,37 @@ def sensitivity_map(event_frames, maps, titles=None, *, unit: str = "drop in sim
     return fit_pictures(figure)
 
 
-def band_profile(values, *, quantity: str = "attention (share)", event_frame=None, title: str = "Profile over body bands") -> Figure:
+def band_profile(
+    values, *, quantity: str = "attention (share)", event_frame=None, bands=None, even: float = 0.0, title: str = "Profile over body bands"
+) -> Figure:
     """One group of bars per horizontal band of the body, head at the top; with an event frame [2, H, W], its bands at the left.
 
     values: dict method or setting -> [bands] numbers from top to bottom, in `quantity` (name and unit, the axis label).
+    bands: dict name -> (start, stop) as shares of the height, where they are not equal ones. even: where the bars' upright line stands.
     """
     check_named("values", values)
     rows = {name: check_array(f"values of {name!r}", numbers, "bands") for name, numbers in values.items()}
     check_lengths(**{name: len(numbers) for name, numbers in rows.items()})
-    bands, panels = len(next(iter(rows.values()))), 1 if event_frame is None else 2
+    count, panels = len(next(iter(rows.values()))), 1 if event_frame is None else 2
+    if bands is not None:
+        check_lengths(values=count, bands=len(bands))
+    edges = [stop for _, stop in bands.values()] if bands else [(band + 1) / count for band in range(count)]
     options = {} if event_frame is None else {"width_ratios": (1, 3)}
-    figure, axes = new_figure(1, panels, height=max(3.2, 0.9 + bands * 0.16 * (len(rows) + 1.5)), title=title, **options)
+    figure, axes = new_figure(1, panels, height=max(3.2, 0.9 + count * 0.16 * (len(rows) + 1.5)), title=title, **options)
     ax, thick = axes[0, -1], 0.8 / len(rows)
     for i, (name, (colour, _)) in enumerate(method_styles(rows).items()):
-        places = np.arange(1, bands + 1) + (i - (len(rows) - 1) / 2) * thick
+        places = np.arange(1, count + 1) + (i - (len(rows) - 1) / 2) * thick
         ax.barh(places, rows[name], height=0.9 * thick, color=colour, label=method_label(name))
-    ax.set(xlabel=quantity, ylabel="band (1 = top)", yticks=range(1, bands + 1), ylim=(bands + 0.5, 0.5))
-    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set(xlabel=quantity, ylabel="band" if bands else "band (1 = top)", yticks=range(1, count + 1), ylim=(count + 0.5, 0.5))
+    if bands:
+        ax.set_yticklabels(list(bands))
+    ax.axvline(even, color="black", linewidth=0.8)
     ax.legend(loc="best")
     if event_frame is not None:
         image = event_image(event_frame)
         image_axes(axes[0, 0])
         axes[0, 0].imshow(image)
         axes[0, 0].set_title("bands")
-        for band in range(1, bands):
-            axes[0, 0].axhline(band * image.shape[0] / bands - 0.5, color="black", linestyle=":", linewidth=1)
+        for edge in edges[:-1]:
+            axes[0, 0].axhline(edge * image.shape[0] - 0.5, color="black", linestyle=":", linewidth=1)
     return figure

@@ -117,17 +117,19 @@ def energy_breakdown(table, *, title: str = "Where the energy goes") -> Figure:
     return figure
 
 
-def scaling_with_steps(table, *, title: str = "Growth with the number of steps T") -> Figure:
+def scaling_with_steps(
+    table, *, labels=("time of one clip (s)", "peak memory (MB)"), title: str = "Growth with the number of steps T"
+) -> Figure:
     """Time and memory against T on log-log axes, with a dashed line of slope 1 (linear growth) through the first point of every model.
 
     table: DataFrame with steps, seconds, memory_mb (peak, megabytes), all above 0, and optionally name (model). The legend gives the slope
-    of the least-squares line through the logarithms: 1 is linear.
+    of the least-squares line through the logarithms: 1 is linear. labels: what the two panels show, with units.
     """
     check_columns("table", table, ["steps", "seconds", "memory_mb"])
     check_positive("steps, seconds and memory_mb", check_array("table", table[["steps", "seconds", "memory_mb"]].to_numpy(float), "rows 3"))
     table = table if "name" in table else table.assign(name="model")
     figure, axes = new_figure(1, 2, height=3.5, title=title)
-    for ax, column, label in zip(axes[0], ("seconds", "memory_mb"), ("time of one clip (s)", "peak memory (MB)"), strict=True):
+    for ax, column, label in zip(axes[0], ("seconds", "memory_mb"), labels, strict=True):
         for name, (colour, marker) in method_styles(table["name"]).items():
             rows = table[table["name"] == name].sort_values("steps")
             steps, values = rows["steps"].to_numpy(float), rows[column].to_numpy(float)

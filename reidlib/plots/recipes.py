@@ -1,5 +1,7 @@
 """Figure of a recipe search: how well each change learned, and how its layers fired."""
 
+from textwrap import wrap
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -21,17 +23,17 @@ def recipe_plot(table, *, title: str = "What was tried") -> Figure:
     table = table.sort_values("validation_mAP", ascending=False, kind="stable")
     places = np.arange(len(table))
     options = {"sharey": True, "gridspec_kw": {"width_ratios": (3, 2)}}
-    figure, axes = new_figure(1, 2, height=1.2 + 0.25 * len(table), title=title, **options)
+    figure, axes = new_figure(1, 2, height=1.2 + 0.33 * len(table), title=title, **options)
     scores, rates = axes[0]
     training, validation = table["training_mAP"].to_numpy(float), table["validation_mAP"].to_numpy(float)
     scores.hlines(places, np.fmin(validation, training), np.fmax(validation, training), color=PALE, linewidth=1.5)
     scores.plot(training, places, "o", color=GREY, markerfacecolor="white", label="its training people")
     scores.plot(validation, places, "o", color=BLUE, label="validation people")
-    labels = [f"{row.change} ({row.steps:,} steps)" for row in table.itertuples()]
+    labels = ["\n".join(wrap(f"{row.change} ({row.steps:,} steps)", 44)) for row in table.itertuples()]
     scores.set(yticks=places, yticklabels=labels, ylim=(len(table) - 0.5, -0.5), xlabel="mAP (%)", xlim=(0, None))
     rates.hlines(places, table["firing_low"], table["firing_high"], color=VERMILION, linewidth=3)
     rates.axvspan(0, SILENT, color="black", alpha=0.1, linewidth=0)
-    rates.set(xlabel="firing rate: lowest to highest layer", xlim=(0, None))
+    rates.set(xlabel="firing rates of its layers", xlim=(0, None))
     rates.tick_params(axis="y", length=0)
     headline_legend(figure, *scores.get_legend_handles_labels())
     return figure

@@ -36,6 +36,7 @@ def notebook_html(path: str | Path, pages: Iterable[str] = ()) -> str:
     notebook = nbformat.read(path, as_version=4)
     tidy_for_reading(notebook)
     options = Config()
+    options.HTMLExporter.exclude_anchor_links = True
     options.TagRemovePreprocessor.enabled = True
     options.TagRemovePreprocessor.remove_cell_tags = {"remove-cell"}
     exporter = HTMLExporter(

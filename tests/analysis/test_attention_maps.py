@@ -5,8 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
-from reidlib.analysis.attention_maps import BODY_BANDS, attention_profile, band_density, ssam_rates
+from reidlib.analysis.attention_maps import BODY_BANDS, agreement, attention_profile, band_density, ssam_rates, tracklet_attention
 from reidlib.models import build_model
 
 
@@ -62,6 +63,17 @@ def test_attention_that_copies_the_events_follows_them():
     assert np.isnan(profile.follows_events["flat"]).all()
     assert profile.steps["flat"].shape == (6, 4)
     assert "events" not in profile.follows_events
+
+
+def test_agreement_is_spearmans_correlation_at_the_second_maps_places():
+    rng = np.random.default_rng(0)
+    fine, coarse = rng.random((3, 8, 4)), rng.random((3, 4, 2)).round(1)
+    reduced = fine.reshape(3, 4, 2, 2, 2).mean((2, 4))
+    expected = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(reduced, coarse, strict=True)]
+    np.testing.assert_allclose(agreement(fine, coarse), expected)
+    assert np.isnan(agreement(np.ones((1, 2, 2)), coarse[:1])).all()
+    maps = tracklet_attention(small(), batches(1)[0]["events"])
+    np.testing.assert_allclose(maps["stage4"], small().attention(events=batches(1)[0]["events"])["stage4"].numpy().mean((0, 1)), rtol=1e-6)
 
 
 def test_profile_of_a_network_is_that_of_its_maps():

@@ -263,7 +263,7 @@ def test_unknown_options_are_named(name):
 
 @pytest.mark.parametrize("option, fields", [("neuron", {"kind": "if", "tua": 2.0}), ("sampling", {"temporl": 2})])
 def test_unknown_fields_of_options_are_named(option, fields):
-    with pytest.raises((TypeError, ValueError), match="tua|temporl"):
+    with pytest.raises((TypeError, ValueError), match=r"tua|temporl"):
         build_model("s3ce_net", 4, **{option: fields})
 
 

@@ -20,7 +20,7 @@ from reidlib.models.s3ce_net import (
 )
 
 IF = NeuronSettings(kind="if")
-CASES = [("factorised", False), ("factorised", True), ("joint", False), ("joint", True), ("spatial", False), ("temporal", False), ("temporal", True)]  # fmt: skip
+CASES = [(coupling, causal) for coupling in ("factorised", "joint", "temporal") for causal in (False, True)] + [("spatial", False)]
 
 
 def spikes(*shape: int, seed: int = 0, rate: float = 0.4) -> torch.Tensor:
@@ -293,11 +293,11 @@ def test_bands_partition_the_rows_and_drop_is_the_complement(height, data):
 
 
 def test_more_parts_than_there_is_to_split():
-    with pytest.raises(ValueError, match="5 temporal subsequences.*the clip has 4"):
+    with pytest.raises(ValueError, match=r"5 temporal subsequences.*the clip has 4"):
         temporal_subsets(4, 5, "strided")
-    with pytest.raises(ValueError, match="3 bands.*2 rows"):
+    with pytest.raises(ValueError, match=r"3 bands.*2 rows"):
         spatial_bands(2, 3, "band")
-    with pytest.raises(ValueError, match="1 bands.*4 rows"):
+    with pytest.raises(ValueError, match=r"1 bands.*4 rows"):
         spatial_bands(4, 1, "drop")
 
 
@@ -332,7 +332,8 @@ def test_one_part_of_all_is_the_global_feature():
 
 @pytest.mark.parametrize("part", ["temporal", "spatial"])
 def test_either_half_of_stfs_can_be_left_out(part):
-    assert len(sample_subsequences(torch.rand(4, 2, 3, 4, 2), SamplingSettings(**{"temporal": 2, "spatial": 4} | {part: 0}), "max")) in (2, 4)
+    counts = {"temporal": 2, "spatial": 4} | {part: 0}
+    assert len(sample_subsequences(torch.rand(4, 2, 3, 4, 2), SamplingSettings(**counts), "max")) == sum(counts.values())
 
 
 @pytest.mark.parametrize(
@@ -446,7 +447,7 @@ def test_attention_is_what_ssam_adds():
     assert {name: tuple(value.shape) for name, value in maps.items()} == {"stage2": (3, 4, 8, 4), "stage4": (3, 4, 4, 2)}
     for stage, (before, after) in kept.items():
         torch.testing.assert_close(maps[f"stage{stage}"], (after - before).mean(2).transpose(0, 1))
-        assert 0 <= maps[f"stage{stage}"].min() and 0 < maps[f"stage{stage}"].max() <= 1
+        assert maps[f"stage{stage}"].min() >= 0 and 0 < maps[f"stage{stage}"].max() <= 1
     assert not maps["stage2"].requires_grad
 
 

@@ -17,7 +17,7 @@ def test_has_the_papers_size_at_width_64():
     assert sum(p.numel() for p in backbone.parameters()) == PAPER_PARAMETERS
     reference = torchvision.models.resnet18(weights=None)
     without = sum(p.numel() for p in reference.parameters()) - sum(p.numel() for p in reference.fc.parameters())
-    assert PAPER_PARAMETERS == without - 64 * 7 * 7  # one input channel fewer
+    assert without - 64 * 7 * 7 == PAPER_PARAMETERS  # one input channel fewer
 
 
 def test_map_shapes_at_256_x_128():
@@ -62,7 +62,7 @@ def test_steps_share_weights_but_not_state():
         assert torch.equal(backbone(x[:2])[-1], whole[:2])
         reset_net(backbone)
         late = backbone(x[2:])[-1]
-    assert 0 < whole.mean() and not torch.equal(late, whole[2:])
+    assert whole.mean() > 0 and not torch.equal(late, whole[2:])
 
 
 def imagenet_like(seed: int) -> dict:

@@ -76,3 +76,13 @@ def test_band_profile_draws_bars_from_top_to_bottom():
     assert len(attention.band_profile({"x": [1.0]}).axes) == 1
     with pytest.raises(ValueError, match="a 1, b 2"):
         attention.band_profile({"a": [1], "b": [1, 2]})
+
+
+def test_band_profile_takes_named_bands_of_unequal_height():
+    bands = {"head": (0, 0.25), "body": (0.25, 1)}
+    picture, ax = attention.band_profile({"x": [1.2, 0.9]}, event_frame=FRAMES[0], bands=bands, even=1).axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["head", "body"]
+    assert [line.get_ydata()[0] for line in picture.lines] == [3.5]
+    assert ax.lines[0].get_xdata()[0] == 1
+    with pytest.raises(ValueError, match="values 3, bands 2"):
+        attention.band_profile({"x": [1, 2, 3]}, bands=bands)

@@ -47,3 +47,29 @@ def test_scatter_without_cameras_and_with_errors():
         embeddings.scatter_2d({"UMAP": np.zeros((60, 3))}, PEOPLE, CAMERAS)
     with pytest.raises(ValueError, match="points 60, identities 59"):
         embeddings.scatter_2d({"UMAP": POINTS}, PEOPLE[1:], CAMERAS)
+
+
+def test_projection_rows_draw_every_system_twice_per_projection():
+    systems = {"s3ce_net": {"t-SNE": POINTS, "UMAP": -POINTS}, "counts": {"t-SNE": 2 * POINTS, "UMAP": POINTS}}
+    trust = {"s3ce_net": {"t-SNE": 0.9, "UMAP": 0.8}, "counts": {"t-SNE": 0.7, "UMAP": 0.6}}
+    figure = embeddings.projection_rows(systems, PEOPLE, CAMERAS, trustworthiness=trust)
+    titles = [ax.get_title("left") for ax in figure.axes]
+    assert titles[:4] == ["t-SNE, by identity", "by camera (trust 0.900)", "UMAP, by identity", "by camera (trust 0.800)"]
+    assert [figure.axes[i].get_ylabel() for i in (0, 4)] == ["S3CE-Net", "counts"]
+    for ax, points in zip(figure.axes, (POINTS, POINTS, -POINTS, -POINTS, 2 * POINTS, 2 * POINTS, POINTS, POINTS), strict=True):
+        np.testing.assert_allclose(np.sort(drawn(ax), axis=0), np.sort(points, axis=0))
+    with pytest.raises(ValueError, match="points 60, identities 59"):
+        embeddings.projection_rows(systems, PEOPLE[1:], CAMERAS[1:])
+
+
+def test_pair_similarity_has_a_line_per_kind_and_says_how_many_pairs():
+    kinds = {"same person, other camera": rng.uniform(0.5, 1, 300), "other person, same camera": rng.uniform(-1, 0.5, 12)}
+    figure = embeddings.pair_similarity({"s3ce_net": kinds, "counts": {"other person, same camera": rng.random(12)}})
+    first, second = figure.axes
+    labels = [label.get_text() for label in first.get_yticklabels()]
+    assert labels == ["same person\nother camera\n(n = 300)", "other person\nsame camera\n(n = 12)"]
+    medians = [line for line in first.lines if line.get_color() == "black"]
+    assert [line.get_xdata()[0] for line in medians] == pytest.approx([np.median(values) for values in kinds.values()])
+    assert len(second.collections) == 1 and len(second.collections[0].get_offsets()) == 12  # too few for a violin: dots
+    with pytest.raises(ValueError, match="similarities|values that are NaN"):
+        embeddings.pair_similarity({"s3ce_net": {"same person": np.array([np.nan])}})
