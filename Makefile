@@ -19,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 # What a reader types to get the same report; shown on its first page.
 named = $(if $($(1)), $(1)=$(if $(word 2,$($(1))),"$($(1))",$($(1))))
 COMMAND = make report DATASET=$(DATASET) PRESET=$(PRESET) SEED=$(SEED)$(call named,DATA)$(call named,GAIT)$(call named,METHOD)
-REPORT = reports/$(DATASET)-$(PRESET)
+REPORT = reports/$(DATASET)$(if $(GAIT),-gait)-$(PRESET)
 
 .DEFAULT_GOAL := help
 .PHONY: report test lab lock notebooks study bench clean help install

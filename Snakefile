@@ -26,12 +26,13 @@ CODE = {
     "07_efficiency": [path.name for path in sorted(Path("reidlib").iterdir()) if path.name != "reports"],
 }
 # Presets whose every (row, seed) is trained as a job of its own before the notebooks, one core each.
-TRAINED_AHEAD = ["study"]
+TRAINED_AHEAD = ["demo", "study"]
 
 # --config NAME= arrives as None.
 setting = {name: "" if config.get(name) is None else str(config[name]) for name in ("data", "gait", "method", "command")}
 DATASET, PRESET, SEED = (str(config.get(name, default)) for name, default in (("dataset", "walkers"), ("preset", "demo"), ("seed", 0)))
-REPORT, RUN = f"reports/{DATASET}-{PRESET}", f"runs/{DATASET}-{PRESET}"
+NAME = f"{DATASET}{'-gait' if setting['gait'] else ''}-{PRESET}"  # recorded gaits make another data set
+REPORT, RUN = f"reports/{NAME}", f"runs/{NAME}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 PYTHON = shlex.quote(sys.executable)
 COMMON = {"DATASET": DATASET, "PRESET": PRESET, "SEED": SEED, "OUTPUT_DIR": RUN, "DATA": setting["data"], "GAIT": setting["gait"]}

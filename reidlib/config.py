@@ -43,9 +43,9 @@ class Preset:
 
 
 # The recipe that the validation people chose: see notebook 03 for what was tried.
-_MODEL = {"width": 16, "neuron": {"kind": "if", "alpha": 1.0}}
+_MODEL = {"width": 16, "neuron": {"kind": "lif", "tau": 2.0, "decay_input": False}}
 _LOSS = ReidLoss(triplet_weight=0.5)
-_TRAIN = TrainSettings(iterations=800, people=8, clips=4, loss=_LOSS, validate_every=200)
+_TRAIN = TrainSettings(iterations=600, people=6, clips=4, loss=_LOSS, validate_every=200)
 _CLIPS = ClipSettings()
 _TINY = {
     "model": _MODEL | {"width": 8, "head_channels": 8, "sampling": {"spatial": 2}},
@@ -78,9 +78,9 @@ def _walkers(name: str) -> Preset:
         tiny = _TINY | {"clips": replace(_TINY["clips"], seconds=0.3)}
         return Preset(name, "walkers", data, **tiny, validation_people=2)
     if name == "paper":
-        return Preset(name, "walkers", _LARGE, **_PAPER, validation_people=20)
+        return Preset(name, "walkers", _LARGE, **_PAPER, validation_people=40)
     study = {"rows": tuple(ROWS), "seeds": 3} if name == "study" else {}
-    return Preset(name, "walkers", _LARGE, _MODEL, _CLIPS, _TRAIN, **study, validation_people=20)
+    return Preset(name, "walkers", _LARGE, _MODEL, _CLIPS, _TRAIN, **study, validation_people=40)
 
 
 def _event_reid(name: str) -> Preset:

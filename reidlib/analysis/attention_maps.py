@@ -23,13 +23,18 @@ class AttentionProfile:
     """Where and when a layer's attention lies, clip by clip; "events" is the event frames themselves, for comparison.
 
     steps: name -> `[clips, T]` mean over the map. bands: name -> `[clips, bands]` density of a body band relative to the whole map's
-    (1: evenly spread). follows_events: layer -> `[clips]` correlation over places and steps between the attention and the events under it
+    (1: evenly spread; NaN where the map is silent). follows_events: layer -> `[clips]` correlation over places and steps between the attention and the events under it
     (1: attention is a copy of the events; NaN where one of them is flat).
     """
 
     steps: dict[str, np.ndarray]
     bands: dict[str, np.ndarray]
     follows_events: dict[str, np.ndarray]
+
+    def mean_bands(self) -> dict[str, np.ndarray]:
+        """`bands` averaged over the clips in which the layer spikes at all; a layer that never does is left out."""
+        alive = {name: values[np.isfinite(values).all(1)] for name, values in self.bands.items()}
+        return {name: values.mean(0) for name, values in alive.items() if len(values)}
 
 
 def attention_profile(model: nn.Module, batches: Iterable[dict], bands: dict[str, tuple[float, float]] = BODY_BANDS) -> AttentionProfile:
@@ -53,13 +58,14 @@ def attention_profile(model: nn.Module, batches: Iterable[dict], bands: dict[str
 
 def band_density(maps: Tensor, bands: dict[str, tuple[float, float]] = BODY_BANDS) -> Tensor:
     """Mean of every band over the mean of the map: `[B, T, h, w]` -> `[B, bands]`; a row of the map that two bands share counts by its
-    area in each. All-zero maps give 0."""
+    area in each. NaN for a map of zeros."""
     height = maps.shape[2]
     edges = torch.arange(height + 1) / height
     weights = [(edges[1:].clamp(max=stop) - edges[:-1].clamp(min=start)).clamp(min=0) for start, stop in bands.values()]
     weights = torch.stack([weight / weight.sum() for weight in weights]).to(maps)  # [bands, h]
     rows = maps.mean((1, 3))  # [B, h]
-    return rows @ weights.T / rows.mean(1, keepdim=True).clamp(min=1e-12)
+    mean = rows.mean(1, keepdim=True)
+    return torch.where(mean > 0, rows @ weights.T / mean, torch.nan)
 
 
 def follows_table(profile: AttentionProfile) -> pd.DataFrame:

@@ -59,6 +59,13 @@ def effective_parts(drops: np.ndarray) -> np.ndarray:
     return np.exp(-(share * np.log(np.where(share > 0, share, 1))).sum(1))
 
 
+def as_shares(heat: np.ndarray) -> np.ndarray:
+    """A map of drops in percent of their sum, so that maps of models that turn easily and ones that hardly turn can be compared; a map
+    of zeros stays."""
+    total = heat.sum()
+    return 100 * heat / total if total > 0 else np.zeros_like(heat)
+
+
 def box_masks(size: tuple[int, int], grid: tuple[int, int], box: int) -> tuple[Tensor, np.ndarray]:
     """Masks `[m, 1, H, W]` (False inside the box) and which cells of the grid each box covers, `[m, rows, columns]` 0 or 1."""
     for length, cells, axis in zip(size, grid, ("rows", "columns"), strict=True):

@@ -8,7 +8,7 @@ from reidlib.events import event_frames
 from reidlib.metrics import cosine_distances
 
 WINDOW = 100_000  # microseconds of events in one picture: long enough for an outline, short enough for a pose
-HEIGHT = 128  # rows of an event picture where the sensor has more
+HEIGHT = 128  # most rows of an event picture without video
 
 
 def choose_queries(average_precision: np.ndarray, middle: int = 2, best: int = 1, worst: int = 2) -> list[tuple[str, int]]:
@@ -31,8 +31,8 @@ def tracklet_picture(store: TrackletStore, key: str) -> tuple[np.ndarray, ...]:
     start, stop = store.interval(key)
     middle = (start + stop) // 2
     start, stop = max(start, middle - WINDOW // 2), min(stop, middle + WINDOW // 2)
-    height = min(HEIGHT, events.height)
-    size = (height, max(1, round(events.width * height / events.height))) if video is None else video.shape[1:3]
+    step = -(-events.height // HEIGHT)  # whole pixels per cell: anything else leaves a grid of fuller and emptier lines
+    size = (events.height // step, max(1, events.width // step)) if video is None else video.shape[1:3]
     picture = event_frames(events.window(start, stop), 1, start, max(stop, start + 1), size)[0]  # [2, H, W]
     return (picture,) if video is None else (video[len(video) // 2], picture)
 
@@ -59,7 +59,7 @@ def ranked_rows(
         rows.append(
             {
                 "query": tracklet_picture(store, keys[query]),
-                "query_id": f"{kind}: person {people[query]}\nAP = {100 * average_precision[position]:.0f} %",
+                "query_id": f"{kind}\nperson {people[query]}\nAP = {100 * average_precision[position]:.0f} %",
                 "gallery": [tracklet_picture(store, keys[entry]) for entry in entries],
                 "correct": [bool(people[entry] == people[query]) for entry in entries],
                 "ids": [f"person {people[entry]}" for entry in entries],

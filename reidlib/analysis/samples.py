@@ -1,5 +1,7 @@
 """Which tracklets are looked at: rules in place of a hand that picks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -42,6 +44,13 @@ def tracklet_clips(store: TrackletStore, index: pd.DataFrame, settings: ClipSett
     """All clips of every tracklet of `index`, `[n, T, 2, H, W]` each, as the evaluation cuts them."""
     dataset = ClipDataset(store, index, settings, train=False)
     return [dataset[row]["events"] for row in range(len(dataset))]
+
+
+def events_per_step(store: TrackletStore, index: pd.DataFrame, settings: ClipSettings) -> np.ndarray:
+    """Mean number of events in each step of a clip, over all clips of `index`: `[T]`."""
+    dataset = ClipDataset(store, index, replace(settings, scale="raw"), train=False)
+    sums = [dataset[row]["events"].sum((2, 3, 4)) for row in range(len(dataset))]  # [n, T] each
+    return torch.cat(sums).mean(0).numpy()
 
 
 def first_clips(store: TrackletStore, index: pd.DataFrame, settings: ClipSettings, count: int) -> Tensor:

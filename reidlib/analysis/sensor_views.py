@@ -84,7 +84,7 @@ def middle_window(store: TrackletStore, key: str, length: int = WINDOW) -> tuple
 def comparison_record(store: TrackletStore, key: str, kind: str, title: str) -> dict:
     """One column of `plots.events.simulated_vs_real`: the middle window of a tracklet."""
     events, start, stop = middle_window(store, key)
-    counts, bin_seconds = counts_over_time(events, start, stop, most=11)
+    counts, bin_seconds = counts_over_time(events, start, stop, most=12)
     frame = event_frames(events, 1, start, stop)[0]
     return {"title": title, "kind": kind, "frame": frame, "counts": counts, "bin_seconds": bin_seconds}
 

@@ -17,10 +17,8 @@ from reidlib.events import REALISTIC, Events, SimulatorSettings, simulate
 
 CODE_VERSION = 1  # raise it when the same settings give other bytes
 FRAME_STEP = 4  # every fourth frame of the simulated video is stored
-STREAMS = {
-    name: i
-    for i, name in enumerate(("body", "clothes", "gait", "camera", "panorama", "shot", "backdrop", "sensor", "occluder", "shake", "walks", "pixels"))
-}
+_STREAMS = ("body", "clothes", "gait", "camera", "panorama", "shot", "backdrop", "sensor", "occluder", "shake", "walks", "pixels")
+STREAMS = {name: code for code, name in enumerate(_STREAMS)}
 
 
 @dataclass(frozen=True)
@@ -52,14 +50,15 @@ class WalkersSettings:
     def __post_init__(self):
         object.__setattr__(self, "yaw", tuple(float(y) for y in self.yaw))
         object.__setattr__(self, "gait", str(self.gait))
-        whole = {"people": 2, "train_people": 1, "cameras": 1, "repeats": 1, "seed": 0, "height": 32, "width": 16, "fps": 30}
+        whole = {"people": 4, "train_people": 2, "cameras": 2, "repeats": 1, "seed": 0, "height": 32, "width": 16, "fps": 30}
         for name, least in whole.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                hint = ": a set with one identity has nobody to confuse" if name == "people" else ""
+                hint = ": training and test need two identities each" if name in ("people", "train_people") else ""
                 raise ValueError(f"{name} must be a whole number from {least} on, got {value!r}{hint}")
-        if self.train_people >= self.people:
-            raise ValueError(f"train_people = {self.train_people} leaves nobody of {self.people} people for the test; legal: 1 to {self.people - 1}")
+        if self.train_people > self.people - 2:
+            left = max(self.people - self.train_people, 0)
+            raise ValueError(f"train_people = {self.train_people} leaves {left} of {self.people} people for the test, which needs 2 or more")
         limits = {"seconds": (0.1, 20), "yaw_jitter": (0, 45), "occluder": (0, 1), "shake": (0, 10), "dim": (0, 1)}
         for name, (least, most) in limits.items():
             if not least <= getattr(self, name) <= most:
@@ -115,7 +114,7 @@ def make_tracklet(
         joints, speed = np.repeat(joints[:1], len(times), axis=0), 0.0
     dressed, view, path = scene.filmed(capsules(joints, who.body, who.clothes), joints, cam, shot, who.body.height, size)
     corner = scene.follow(path, times, shot, size)
-    origin, canvas = corner.min(axis=0), tuple((np.ptp(corner, axis=0) + (size[1], size[0]))[::-1].tolist())
+    origin, canvas = corner.min(axis=0), tuple(s + int(extra) for s, extra in zip(size, np.ptp(corner, axis=0)[::-1], strict=True))
     corner, view = corner - origin, view - np.array([0, *origin])
     wide = scene.panorama((settings.seed, STREAMS["panorama"], camera), size, settings.seconds)
     video, parts = render(
@@ -127,7 +126,8 @@ def make_tracklet(
     )  # fmt: skip
     events = crop_events(_sense(settings, video, sensor or sensor_of(settings, shot), at), corner, settings.fps, size)
     frames = _noisy(crop_frames(video, corner, size), settings, at)
-    attributes = {"identity": asdict(who), "camera": asdict(cam), "shot": asdict(shot), "speed": speed, "walk": source, "box": corner, "canvas": canvas}
+    attributes = {"identity": asdict(who), "camera": asdict(cam), "shot": asdict(shot)}
+    attributes |= {"speed": speed, "walk": source, "box": corner, "canvas": canvas}
     sample = Sample(events, frames, attributes, duration=float(times[-1]))
     return sample, crop_frames(parts, corner, size) if want_parts else None
 

@@ -105,7 +105,8 @@ def _texture(rng: np.random.Generator, chances: tuple[float, ...]) -> tuple[floa
     kinds = (PLAIN, HOOPS, STRIPES, PLAID, PRINT, BLOCK)
     kind = int(rng.choice(kinds, p=chances))
     first, apart = rng.uniform(0, 1), rng.uniform(0.3, 0.6)
-    return (kind, _cloth(first), _cloth((first + apart) % 1), rng.uniform(4.5, 10), rng.uniform(0.35, 0.65), rng.random(), rng.uniform(0.14, 0.3), rng.uniform(0.06, 0.12))
+    greys, frequency, share = (_cloth(first), _cloth((first + apart) % 1)), rng.uniform(4.5, 10), rng.uniform(0.35, 0.65)
+    return (kind, *greys, frequency, share, rng.random(), rng.uniform(0.14, 0.3), rng.uniform(0.06, 0.12))
 
 
 def _cloth(level: float) -> float:
@@ -141,13 +142,9 @@ def _curve(parameters: tuple[float, ...], turns: np.ndarray) -> np.ndarray:
 
 
 def natural_speed(body: Body, gait: Gait) -> float:
-    """Walking speed in m/s at which the standing foot does not slide."""
-    turns = np.linspace(0, 1, 97)
-    joints = _pose(body, gait, turns)
-    feet = (joints[:, [_J["l_toe"], _J["r_toe"]]] + joints[:, [_J["l_ankle"], _J["r_ankle"]]]) / 2
-    standing = np.argmin(feet[:, :, 1], axis=1)[1:]
-    moved = np.diff(feet[:, :, 0], axis=0)[np.arange(96), standing]
-    return float(-moved.mean() * 96 * gait.frequency)
+    """Walking speed in m/s: two steps per stride, each as long as the ankles are apart at most."""
+    joints = _pose(body, gait, np.linspace(0, 1, 96, endpoint=False))
+    return float(2 * gait.frequency * np.abs(joints[:, _J["r_ankle"], 0] - joints[:, _J["l_ankle"], 0]).max())
 
 
 def walk(body: Body, gait: Gait, times: np.ndarray, phase: float, pace: float = 1.0) -> tuple[np.ndarray, float]:
@@ -282,4 +279,5 @@ def _add_head(add, j, ahead, up, body: Body, clothes: Clothes) -> None:
     if clothes.hair_style == "bun":
         add("hair", top - 1.1 * size * ahead, top - 1.3 * size * ahead, (0.5 * size, 0.5 * size, 1, 1), clothes.hair, up)
     elif clothes.hair_style == "long":
-        add("hair", top - 0.6 * size * ahead, j["neck"] - 0.12 * up - 1.35 * size * ahead, (0.8 * size, 0.75 * size, 1.3, 0.7), clothes.hair)
+        tips = j["neck"] - 0.12 * up - 1.35 * size * ahead
+        add("hair", top - 0.6 * size * ahead, tips, (0.8 * size, 0.75 * size, 1.3, 0.7), clothes.hair)

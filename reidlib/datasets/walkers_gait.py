@@ -81,8 +81,8 @@ class RecordedWalks:
         found = self._straight(subject, times[-1] - times[0])
         if not found:
             raise ValueError(
-                f"subject {subject} has no straight walk of {times[-1] - times[0]:g} s in {', '.join(w.name for w in self.trials[subject])}; "
-                "shorten `seconds`"
+                f"subject {subject} has no straight walk of {times[-1] - times[0]:g} s in "
+                f"{', '.join(w.name for w in self.trials[subject])}; shorten `seconds`"
             )
         order = rng.permutation(total)
         walk_, start = found[int((order[number] + 0.5) * len(found) / total)]

@@ -39,7 +39,8 @@ def render(capsules: Capsules, view: np.ndarray, light: np.ndarray, background: 
     video = np.empty((N, H, W), np.uint8)
     parts = np.zeros((N, H, W) if want_parts else (0, 0, 0), np.uint8)
     margin = (background.shape[0] - H) // 2
-    arrays = [np.ascontiguousarray(a, np.float32) for a in (capsules.start, capsules.stop, capsules.front, capsules.radius, capsules.texture)]
+    shapes = (capsules.start, capsules.stop, capsules.front, capsules.radius, capsules.texture)
+    arrays = [np.ascontiguousarray(a, np.float32) for a in shapes]
     rest = [np.ascontiguousarray(a, np.float32) for a in (view, light, background, shift, boxes)]
     _render(*arrays, capsules.part.astype(np.uint8), *rest, tone.astype(np.uint8), margin, video, parts)
     return video, parts if want_parts else None
@@ -146,14 +147,17 @@ def _draw(start, stop, front, radius, texture, part, view, shift, light, picture
         Y = (view[2] + shift[1] - row) / view[0] - start[1]
         for column in range(x0, x1):
             X = (column - view[1] - shift[0]) / view[0] - start[0]
-            ox, oy, oz = (L[0] * X + L[1] * Y - L[2] * start[2]) / wide, A[0] * X + A[1] * Y - A[2] * start[2], F[0] * X + F[1] * Y - F[2] * start[2]
+            ox = (L[0] * X + L[1] * Y - L[2] * start[2]) / wide
+            oy, oz = A[0] * X + A[1] * Y - A[2] * start[2], F[0] * X + F[1] * Y - F[2] * start[2]
             s, end = _hit(ox, oy, oz, dx, dy, dz, qa, r0, radius[1], slope, h, cap)
             if s <= depth[row, column]:
                 continue
             depth[row, column] = s
             x, y, z = ox + s * dx, oy + s * dy, oz + s * dz
             along = -slope * (r0 + slope * y) if end == 0 else (y / (cap * cap) if end < 0 else (y - h) / (cap * cap))
-            n0, n1, n2 = x / wide * L[0] + along * A[0] + z * F[0], x / wide * L[1] + along * A[1] + z * F[1], dx * x + along * A[2] + z * F[2]
+            x_ = x / wide
+            n0, n1 = x_ * L[0] + along * A[0] + z * F[0], x_ * L[1] + along * A[1] + z * F[1]
+            n2 = x_ * L[2] + along * A[2] + z * F[2]
             norm = math.sqrt(n0 * n0 + n1 * n1 + n2 * n2) + np.float32(1e-9)
             lambert = max((n0 * light[0] + n1 * light[1] + n2 * light[2]) / norm, np.float32(0))
             picture[row, column] = _grey(texture, x, y, z, radius) * (light[3] + (1 - light[3]) * lambert)

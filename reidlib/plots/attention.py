@@ -8,13 +8,12 @@ from matplotlib.ticker import MaxNLocator
 from .events import event_image, full_scale
 from .style import (
     GREY,
-    MARKERS,
-    PALETTE,
     WIDTH,
     check_array,
     check_lengths,
     check_named,
     fit_pictures,
+    headline_legend,
     image_axes,
     method_label,
     method_styles,
@@ -27,14 +26,14 @@ HEAT = "viridis"
 def _ink(frame: np.ndarray, limit: float) -> np.ndarray:
     """White ink whose opacity is the number of events: RGBA [H, W, 4] of an event frame [2, H, W]."""
     strength = np.clip(frame.sum(axis=0) / limit, 0, 1) ** 0.6
-    return np.concatenate([np.ones((*strength.shape, 3)), 0.85 * strength[..., None]], axis=2)
+    return np.concatenate([np.ones((*strength.shape, 3)), 0.5 * strength[..., None]], axis=2)  # the colour below stays readable
 
 
 def attention_over_events(frames, maps, *, columns: int = 8, title: str = "Attention over the event frames") -> Figure:
     """First row the events of each step, then one row per layer: its attention in colour, the events in white on top, a colour bar.
 
     frames [T, 2, H, W]; maps: dict layer -> [T, h, w] attention of each step, any resolution (stretched to the frame, not smoothed). A
-    layer's colours are common to its steps. More than `columns` steps: that many, evenly spaced from the first to the last.
+    layer's colours are common to its steps (a map that is the same everywhere is dark). More than `columns` steps: that many, evenly spaced from the first to the last.
     """
     frames = check_array("frames", frames, "T 2 H W", low=0)
     check_named("maps", maps)
@@ -54,8 +53,9 @@ def attention_over_events(frames, maps, *, columns: int = 8, title: str = "Atten
         axes[0, column].imshow(event_image(frames[step], limit))
         axes[0, column].set_title(f"step {step + 1}", fontsize=8.5)
     for line, bar, values in zip(axes[1:], bars[1:], maps.values(), strict=True):
+        low, high = values.min(), values.max() if values.max() > values.min() else values.min() + 0.01
         for ax, step in zip(line, steps, strict=True):
-            heat = ax.imshow(values[step], extent=area, cmap=HEAT, vmin=values.min(), vmax=values.max())
+            heat = ax.imshow(values[step], extent=area, cmap=HEAT, vmin=low, vmax=high)
             ax.imshow(_ink(frames[step], limit), extent=area)
         figure.colorbar(heat, cax=bar, label="attention", ticks=MaxNLocator(4))
     for ax in axes.flat:
@@ -66,7 +66,7 @@ def attention_over_events(frames, maps, *, columns: int = 8, title: str = "Atten
 
 
 def attention_over_time(energy, *, events=None, label: str = "mean attention (no unit)", title: str = "Attention over time") -> Figure:
-    """One line per layer over the steps, dotted line at the layer's mean; with `events`, a second panel of events per step to compare with.
+    """One line per layer (or method) over the steps, dotted line at its mean; with `events`, a second panel of events per step beside it.
 
     energy: dict layer -> [T] attention of the step, summed or averaged over the map (say which in `label`). events: [T] event counts.
     """
@@ -77,12 +77,12 @@ def attention_over_time(energy, *, events=None, label: str = "mean attention (no
     rows = 1 if counts is None else 2
     ratios = (2, 1)[:rows]
     figure, axes = new_figure(rows, 1, height=2.0 + 1.2 * rows, title=title, sharex=True, height_ratios=ratios)
-    for i, (name, values) in enumerate(lines.items()):
-        colour = PALETTE[i % len(PALETTE)]
-        axes[0, 0].plot(np.arange(1, len(values) + 1), values, color=colour, marker=MARKERS[i % len(MARKERS)], label=name)
+    for name, (colour, marker) in method_styles(lines).items():
+        values = lines[name]
+        axes[0, 0].plot(np.arange(1, len(values) + 1), values, color=colour, marker=marker, label=method_label(name))
         axes[0, 0].axhline(values.mean(), color=colour, linestyle=":", linewidth=1)
-    axes[0, 0].set(ylabel=label, title="per layer (dotted: mean over the steps)")
-    axes[0, 0].legend(loc="best", ncols=2)
+    axes[0, 0].set(ylabel=label, title="dotted: mean over the steps")
+    headline_legend(figure, *axes[0, 0].get_legend_handles_labels())
     if counts is not None:
         axes[1, 0].bar(np.arange(1, len(counts) + 1), counts, color=GREY, width=0.6)
         axes[1, 0].set(ylabel="events per step", title="events, for comparison")
@@ -151,7 +151,7 @@ def band_profile(
     if bands:
         ax.set_yticklabels(list(bands))
     ax.axvline(even, color="black", linewidth=0.8)
-    ax.legend(loc="best")
+    headline_legend(figure, *ax.get_legend_handles_labels())
     if event_frame is not None:
         image = event_image(event_frame)
         image_axes(axes[0, 0])

@@ -143,7 +143,7 @@ def event_rate(counts, bin_seconds: float, *, title: str = "Event rate over time
             ax.plot(centres, table[:, channel] / bin_seconds, color=colour, linestyle=line, linewidth=1.4, label=label)
         ax.set(xlabel="time (s)", ylabel="events per second", title=name)
         ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
-        ax.set_ylim(bottom=0)
+    axes[0, 0].set_ylim(bottom=0)  # once all curves are in: it ends the automatic scale of the axes that share it
     for ax in axes[:, 1:].flat:
         ax.set_ylabel("")
     trim_labels(axes, len(tables))
@@ -249,6 +249,7 @@ def rate_histogram(rates, *, title: str = "Events per second, by camera") -> Fig
             ax.axvline(np.median(busy), color=colour, linestyle="--", linewidth=1.2)
     ax.set(xscale="log", xlabel="mean event rate of a tracklet (events per second; dashed: median)", ylabel="tracklets")
     log_ticks(ax.xaxis, EngFormatter(sep=" "))
+    ax.yaxis.get_major_locator().set_params(integer=True)
     ax.legend()
     return figure
 

@@ -30,6 +30,8 @@ METHODS = {
     "s3ce_net": ("S3CE-Net", VERMILION, "o"),
     "sew_resnet18": ("SEW-ResNet-18", BLUE, "s"),
     "resnet18_events": ("ResNet-18 (ReLU)", GREEN, "^"),
+    "ssam": ("+ SSAM", PURPLE, "D"),
+    "stfs": ("+ STFS", ORANGE, "v"),
     "mean_count": ("mean event count", BLACK, "X"),
 }
 

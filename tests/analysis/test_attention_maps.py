@@ -48,7 +48,7 @@ def test_band_density_is_1_everywhere_on_an_even_map_and_weighs_shared_rows():
     np.testing.assert_allclose(band_density(one_row, bands), [[4, 0]], rtol=1e-6)
     halves = torch.tensor([3.0, 1.0])[None, None, :, None].expand(1, 2, 2, 3)  # "lower" = a third of row 0, two thirds of row 1
     np.testing.assert_allclose(band_density(halves, bands), [[1.5, (3 / 3 + 2 / 3) / 2]], rtol=1e-6)
-    assert (band_density(torch.zeros(1, 2, 16, 3), bands) == 0).all()
+    assert band_density(torch.zeros(1, 2, 16, 3), bands).isnan().all()
 
 
 def test_attention_that_copies_the_events_follows_them():
@@ -63,6 +63,9 @@ def test_attention_that_copies_the_events_follows_them():
     assert np.isnan(profile.follows_events["flat"]).all()
     assert profile.steps["flat"].shape == (6, 4)
     assert "events" not in profile.follows_events
+    silent = attention_profile(Fixed(lambda events: {"dead": torch.zeros(2, 4, 2, 2), "flat": torch.ones(2, 4, 2, 2)}), batches())
+    assert list(silent.mean_bands()) == ["events", "flat"]
+    np.testing.assert_allclose(silent.mean_bands()["flat"], 1, rtol=1e-6)
 
 
 def test_agreement_is_spearmans_correlation_at_the_second_maps_places():

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from reidlib.analysis import data_views as views
 from reidlib.datasets import make_index, validation_split
-from reidlib.events import Events
 from reidlib.evaluation import protocols
+from reidlib.events import Events
 
 
 class MemoryStore:

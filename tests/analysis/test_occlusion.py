@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reidlib.analysis.occlusion import (
+    as_shares,
     band_masks,
     band_sensitivity,
     box_masks,
@@ -123,6 +124,11 @@ def test_what_does_not_fit_is_refused():
         band_masks(16, 17)
     with pytest.raises(ValueError, match=r"expected \[n, T, 2, H, W\]"):
         similarity_drops(Picture(), random_clips()[0], step_masks(4))
+
+
+def test_shares_add_up():
+    np.testing.assert_allclose(as_shares(np.array([[1.0, 3.0]])), [[25, 75]])
+    assert (as_shares(np.zeros((2, 2))) == 0).all()
 
 
 def test_effective_parts_counts_parts():

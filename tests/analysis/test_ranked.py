@@ -35,7 +35,7 @@ def test_rows_show_the_nearest_entries_that_count(tmp_path, name):
     assert row["ids"] == [f"person {people[g]}" for g in nearest]
     assert row["correct"] == [people[g] == people[query] for g in nearest]
     assert list(row["distances"]) == pytest.approx([distances[g] for g in nearest])
-    assert row["query_id"] == f"best: person {people[query]}\nAP = {100 * precision[5]:.0f} %"
+    assert row["query_id"] == f"best\nperson {people[query]}\nAP = {100 * precision[5]:.0f} %"
     assert row["query"][0].shape == (2, 48, 24) and row["query"][0].sum() > 0
 
 
@@ -59,7 +59,7 @@ class Store:
 
 def test_a_picture_holds_a_tenth_of_a_second_from_the_middle():
     (picture,) = ranked.tracklet_picture(Store(), "k")
-    assert picture.shape == (2, 128, 64)  # a large sensor is drawn smaller
+    assert picture.shape == (2, 120, 60)  # a large sensor is drawn smaller, in whole steps
     assert picture.sum() == 100 == picture[1, 0, 0]
 
 

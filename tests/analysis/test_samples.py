@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_experiment import SmallExperiment
 
-from reidlib.analysis.samples import first_clips, spread_rows, tracklet_clips, typical_queries
+from reidlib.analysis.samples import events_per_step, first_clips, spread_rows, tracklet_clips, typical_queries
 from reidlib.datasets import ClipDataset
 
 
@@ -49,6 +49,9 @@ def test_clips_are_those_of_the_evaluation(tmp_path):
     dataset = ClipDataset(experiment.store, experiment.test_index, experiment.settings.clips, train=False)
     assert all(torch.equal(clips[i], dataset[i]["events"]) for i in range(len(dataset)))
     assert clips[0].shape == (2, 4, 2, 32, 16)
+    counts = events_per_step(experiment.store, experiment.test_index, experiment.settings.clips)
+    assert counts.shape == (4,)
+    assert counts.sum() == pytest.approx(1500 / 2)  # two clips share the events of a tracklet
     first = first_clips(experiment.store, experiment.test_index, experiment.settings.clips, 20)
     assert first.shape == (20, 4, 2, 32, 16)
     assert torch.equal(first[0], clips[0][0]) and torch.equal(first[16], clips[0][0])

@@ -117,7 +117,7 @@ def test_segments_are_straight_upright_and_scaled(walks):
             assert (np.diff(pelvis[:, 0]) > 0).mean() > 0.97
             assert (toes[:, :, 0].mean(1) - pelvis[:, 0]).mean() > -0.1 and -0.05 < toes[:, :, 1].min() < 0.15
             right = joints[:, JOINTS.index("r_hip"), 2] - joints[:, JOINTS.index("l_hip"), 2]
-            assert (right > 0.05).all()  # facing the way it walks, not mirrored
+            assert right.min() > 0 and right.mean() > 0.1  # facing the way it walks, not mirrored
         assert len(sources) == 6
 
 

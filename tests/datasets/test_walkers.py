@@ -12,7 +12,7 @@ from reidlib.datasets.walkers_body import JOINTS, PARTS, draw_body, draw_gait, n
 from reidlib.datasets.walkers_render import HOOPS, PLAIN, Capsules, render
 from reidlib.events import Events
 
-SMALL = WalkersSettings(people=3, train_people=1, repeats=1, seconds=0.25, height=64, width=32)
+SMALL = WalkersSettings(people=4, train_people=2, repeats=1, seconds=0.25, height=64, width=32)
 
 
 def test_same_seed_same_bytes_other_seed_other_bytes():
@@ -59,17 +59,17 @@ def test_a_standing_person_makes_only_noise():
     box = np.array(still.attributes["box"])
     rate = len(still.events) / (SMALL.height * SMALL.width * SMALL.seconds)
     assert rate < 2.5  # shot noise at most 1 Hz per polarity, leak 0.1 Hz
-    assert len(moving.events) > 5 * len(still.events) and np.ptp(box, axis=0).max() <= 3
+    assert len(moving.events) > 3 * len(still.events) and np.ptp(box, axis=0).max() <= 3
 
 
 def test_the_torso_fires_although_the_box_follows_it():
-    """Events of a person crossing the picture are shared between torso and limbs: the sensor stands still."""
-    settings = WalkersSettings(people=2, train_people=1, repeats=1, seconds=0.6)
+    """The sensor stands still, so the torso moves over its pixels, whatever the box does."""
+    settings = WalkersSettings(people=4, train_people=2, repeats=1, seconds=0.6)
     sample, parts = make_tracklet(settings, 0, 1, 0, want_parts=True)
     frame = np.minimum(sample.events.t * 30 // 1_000_000, len(parts) - 1)
     near = parts[frame, sample.events.y, sample.events.x]
-    torso = np.isin(near, [PARTS.index("torso"), PARTS.index("pelvis"), PARTS.index("head"), PARTS.index("hair")]).mean()
-    assert 0.1 < torso < 0.9
+    torso, free = (np.sum(near == PARTS.index(name)) / np.sum(parts == PARTS.index(name)) for name in ("torso", "background"))
+    assert torso > 4 * free
     for name in ("head", "torso", "thigh", "shin", "foot"):
         assert (parts == PARTS.index(name)).any(axis=(1, 2)).mean() > 0.9
     rows, columns = np.nonzero((parts > 0).any(axis=0))
@@ -96,10 +96,11 @@ def test_box_crop_against_a_plain_loop():
 
 def _one(start, stop, radius, texture, light=(0, 0, 1, 1.0), size=(40, 40)):
     """A capsule before black, 10 pixels per metre, origin at column and row 20."""
-    capsules = Capsules(*(np.array(v, float).reshape(1, -1, 3) for v in (start, stop, np.tile([0.0, 0, 1], (np.atleast_2d(start).shape[0], 1)))),
-                        np.atleast_2d(radius), np.atleast_2d(texture), np.arange(1, 1 + len(np.atleast_2d(radius))))  # fmt: skip
+    count = len(np.atleast_2d(radius))
+    places = (np.array(v, float).reshape(1, count, 3) for v in (start, stop, [[0, 0, 1]] * count))
+    capsules = Capsules(*places, np.atleast_2d(radius), np.atleast_2d(texture), np.arange(1, 1 + count))
     tone = np.round(255 * np.linspace(0, 1, 4097))
-    view, background = np.array([[10.0, 20, 20]]), np.zeros((size[0] + 8, size[1] + 8))
+    view, background = np.array([[10.0, 20.1, 20.2]]), np.zeros((size[0] + 8, size[1] + 8))
     return render(capsules, view, np.array(light, float), background, np.zeros((1, 2)), np.zeros((1, 0, 6)), tone, size, True)
 
 
@@ -110,7 +111,7 @@ def _plain(grey):
 def test_renderer_draws_the_silhouette_of_a_capsule():
     _, parts = _one([0, -0.5, 0], [0, 0.5, 0], (0.5, 0.5, 2, 1), _plain(1.0))
     y, x = np.mgrid[:40, :40]
-    X, Y = (x - 20) / 10, (20 - y) / 10
+    X, Y = (x - 20.1) / 10, (20.2 - y) / 10
     expected = (X / 2) ** 2 + np.maximum(np.abs(Y) - 0.5, 0) ** 2 < 0.25
     assert (parts[0] != expected).sum() <= 4  # pixels on the very edge
     _, cone = _one([0, -1, 0], [0, 1, 0], (0.8, 0.2, 1, 0.01), _plain(1.0))
@@ -122,7 +123,7 @@ def test_renderer_depth_light_and_texture():
     ends = [[-0.3, 0, 0], [0.3, 0, 0.5]]
     video, parts = _one(ends, [[-0.3, 0.5, 0], [0.3, 0.5, 0.5]], [(0.6, 0.6, 1, 1)] * 2, [_plain(0.3), _plain(0.8)])
     assert parts[0, 18, 21] == 2 and parts[0, 18, 15] == 1  # the nearer one wins where both are
-    assert video[0, 18, 23] == round(0.8 * 255) and video[0, 18, 15] == round(0.3 * 255)
+    assert abs(int(video[0, 18, 23]) - 0.8 * 255) < 1.5 and abs(int(video[0, 18, 15]) - 0.3 * 255) < 1.5
     lit, _ = _one([0, -1, 0], [0, 1, 0], (0.8, 0.8, 1, 1), _plain(1.0), light=(1, 0, 0, 0.4))
     assert lit[0, 20, 26] > lit[0, 20, 20] >= lit[0, 20, 14] and abs(int(lit[0, 20, 14]) - round(0.4 * 255)) <= 1
     hoops, _ = _one([0, -1.5, 0], [0, 1.5, 0], (0.8, 0.8, 1, 0.1), (HOOPS, 0.2, 0.9, 1.0, 0.5, 0, 0, 0))
@@ -138,7 +139,7 @@ def test_gait_walks_without_sliding():
         assert 0.7 < speed < 2.2 and np.isclose(speed, natural_speed(body, gait))
         assert np.isclose(joints[-1, 0, 0] - joints[0, 0, 0], speed * 239 / 120, atol=0.02)
         feet = joints[:, [JOINTS.index("l_toe"), JOINTS.index("r_toe")]]
-        assert -0.08 < feet[:, :, 1].min() and feet[:, :, 1].min(axis=1).max() < 0.2
+        assert feet[:, :, 1].min() > -0.08 and feet[:, :, 1].min(axis=1).max() < 0.2
         assert np.isclose(joints[:, JOINTS.index("head"), 1].mean(), body.height, rtol=0.06)
         limb = np.linalg.norm(joints[:, JOINTS.index("l_knee")] - joints[:, JOINTS.index("l_hip")], axis=1)
         np.testing.assert_allclose(limb, limb[0])
@@ -159,9 +160,10 @@ def test_harder_options_change_what_they_name():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"people": 1, "train_people": 1}, "people must be a whole number from 2 on.*one identity"),
-        ({"train_people": 80}, "leaves nobody of 80 people"),
-        ({"train_people": 0}, "train_people"),
+        ({"people": 1, "train_people": 1}, "people must be a whole number from 4 on.*two identities each"),
+        ({"train_people": 80}, "leaves 0 of 80 people"),
+        ({"train_people": 1}, "train_people must be a whole number from 2 on"),
+        ({"train_people": 79}, "leaves 1 of 80 people"),
         ({"people": 8.5}, "people must be a whole number"),
         ({"seed": -1}, "seed"),
         ({"seconds": 0}, "seconds must be from 0.1"),
@@ -169,6 +171,7 @@ def test_harder_options_change_what_they_name():
         ({"dim": float("nan")}, "dim"),
         ({"yaw": (35,)}, "one angle .* per camera"),
         ({"cameras": 3}, r"per camera \(3\)"),
+        ({"cameras": 1, "yaw": (35,)}, "cameras must be a whole number from 2 on"),
     ],
 )
 def test_bad_settings_are_refused(change, message):
@@ -182,12 +185,12 @@ def test_missing_gait_folder_is_refused(tmp_path):
 
 
 def test_small_build(tmp_path):
-    options = {"people": 3, "train_people": 1, "repeats": 2, "seconds": 0.25, "height": 32, "width": 16}
+    options = {"people": 4, "train_people": 2, "repeats": 2, "seconds": 0.25, "height": 32, "width": 16}
     store = load_dataset("walkers", cache_dir=tmp_path, options=options, workers=1, quiet=True)
     index = store.index
-    assert len(index) == 12 and list(index["key"][:3]) == ["p0000/c0/t0", "p0000/c0/t1", "p0000/c1/t0"]
-    assert set(index.loc[index["person"] == 0, "subset"]) == {"train"}
-    test = index[index["person"] > 0]
+    assert len(index) == 16 and list(index["key"][:3]) == ["p0000/c0/t0", "p0000/c0/t1", "p0000/c1/t0"]
+    assert set(index.loc[index["person"] < 2, "subset"]) == {"train"}
+    test = index[index["person"] > 1]
     assert (test["subset"] == np.where(test["camera"] == 0, "query", "gallery")).all()
     assert (index["frames"] == 8).all() and np.allclose(index["duration"], 0.25) and (index["width"] == 16).all()
     attributes = store.attributes("p0002/c1/t0")

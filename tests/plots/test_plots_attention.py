@@ -31,6 +31,13 @@ def test_attention_over_events_chooses_even_steps():
         attention.attention_over_events(FRAMES, {"s": MAP[0]})
 
 
+def test_a_flat_map_is_dark_and_a_method_keeps_its_colour():
+    axes = attention.attention_over_events(FRAMES, {"flat": np.zeros((4, 2, 2))}).axes
+    assert {ax.images[0].norm(0.0) for ax in axes[5:9]} == {0.0}
+    line = attention.attention_over_time({"s3ce_net": [1.0, 2.0]}).axes[0].lines[0]
+    assert (line.get_label(), line.get_color()) == ("S3CE-Net", "#D55E00")
+
+
 def test_attention_over_time_with_and_without_events():
     energy, counts = {"a": np.array([1.0, 3.0, 2.0])}, np.array([5, 6, 7])
     upper, lower = attention.attention_over_time(energy, events=counts).axes
