@@ -57,9 +57,9 @@ rule all:
 
 
 # --- Trainings ahead of the notebooks: every (row, seed) of TRAINED_AHEAD presets ------------------------------------
-# `python -m reidlib.experiment rows` prints one job per line, "ROW SEED"; `train` trains it into OUTPUT_DIR, where the
-# notebooks find it by the hash of its settings.
-TRAININGS = []
+# `python -m reidlib.experiment rows` prints one job per line, "ROW SEED START" (START: the row whose weights it begins with, or -);
+# `train` trains it into OUTPUT_DIR, where the notebooks find it by the hash of its settings.
+STARTS = {}
 if PRESET in TRAINED_AHEAD:
     listed = subprocess.run(
         [sys.executable, "-m", "reidlib.experiment", "rows", "--dataset", DATASET, "--preset", PRESET, "--seed", SEED],
@@ -67,13 +67,21 @@ if PRESET in TRAINED_AHEAD:
     )
     if listed.returncode:
         raise WorkflowError(f"cannot list the trainings of preset {PRESET!r}: {listed.stderr.strip()}")
-    TRAININGS = [f"{RUN}/trained/{row}-{seed}.done" for row, seed in map(str.split, listed.stdout.splitlines())]
+    STARTS = {(row, seed): start for row, seed, start in map(str.split, listed.stdout.splitlines())}
+TRAININGS = [f"{RUN}/trained/{row}-{seed}.done" for row, seed in STARTS]
+
+
+def begins_with(wildcards):
+    """The training whose weights this one begins with."""
+    start = STARTS[wildcards.row, wildcards.seed]
+    return [] if start == "-" else f"{RUN}/trained/{start}-{wildcards.seed}.done"
 
 
 rule train:
     input:
         code=code("02_training"),
         data=f"{RUN}/results/01_data.json",
+        start=begins_with,
     output:
         touch(f"{RUN}/trained/{{row}}-{{seed}}.done"),
     log:

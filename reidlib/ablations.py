@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Row:
-    """One trained variant. `options` go to `build_model`, `clips` and `train` replace fields of the preset's settings."""
+    """One trained variant. `options` go to `build_model`, `clips` and `train` replace fields of the preset's settings.
+
+    start: the row, at the same seed, whose trained weights this one begins with; "" for fresh weights. The spiking rows begin with their
+    ReLU twin: that was the one change that brought them near it (notebook 03). reference: the row it is compared with, of which it
+    changes one thing; "" for none.
+    """
 
     name: str
     title: str
@@ -14,6 +19,8 @@ class Row:
     options: dict = field(default_factory=dict)
     clips: dict = field(default_factory=dict)
     train: dict = field(default_factory=dict)
+    start: str = "resnet18_events"
+    reference: str = "s3ce_net"
 
 
 def _sampling(**changes) -> dict:
@@ -23,11 +30,11 @@ def _sampling(**changes) -> dict:
 ROWS: dict[str, Row] = {
     row.name: row
     for row in (
-        Row("resnet18_events", "ReLU twin", "resnet18_events", "reference"),
-        Row("sew_resnet18", "spiking baseline", "sew_resnet18", "parts"),
-        Row("ssam", "+ SSAM", "s3ce_net", "parts", {"sampling": None}),
-        Row("stfs", "+ STFS", "s3ce_net", "parts", {"ssam": ()}),
-        Row("s3ce_net", "S3CE-Net (SSAM + STFS)", "s3ce_net", "parts"),
+        Row("resnet18_events", "ReLU twin", "resnet18_events", "reference", start="", reference="sew_resnet18"),
+        Row("sew_resnet18", "spiking baseline", "sew_resnet18", "parts", reference=""),
+        Row("ssam", "+ SSAM", "s3ce_net", "parts", {"sampling": None}, reference="sew_resnet18"),
+        Row("stfs", "+ STFS", "s3ce_net", "parts", {"ssam": ()}, reference="sew_resnet18"),
+        Row("s3ce_net", "S3CE-Net (SSAM + STFS)", "s3ce_net", "parts", reference="sew_resnet18"),
         Row("joint", "joint coupling", "s3ce_net", "coupling", {"coupling": "joint"}),
         Row("spatial", "spatial attention only", "s3ce_net", "coupling", {"coupling": "spatial"}),
         Row("temporal", "temporal attention only", "s3ce_net", "coupling", {"coupling": "temporal"}),
@@ -37,6 +44,7 @@ ROWS: dict[str, Row] = {
         Row("stfs_contiguous", "contiguous halves", "s3ce_net", "sampling", _sampling(temporal_form="contiguous")),
         Row("stfs_random", "random halves", "s3ce_net", "sampling", _sampling(temporal_form="random")),
         Row("stfs_drop", "all but one band", "s3ce_net", "sampling", _sampling(spatial_form="drop")),
+        Row("fresh_baseline", "spiking baseline, fresh weights", "sew_resnet18", "start", start="", reference="sew_resnet18"),
         Row("steps4", "T = 4", "s3ce_net", "steps", clips={"steps": 4}),
         Row("steps16", "T = 16", "s3ce_net", "steps", clips={"steps": 16}),
     )

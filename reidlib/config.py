@@ -1,6 +1,6 @@
 """Presets: how large a run is. The one place that knows data sizes, schedules and the recipe of each preset."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reidlib.ablations import MAIN, PARTS, ROWS, row
 from reidlib.datasets import ClipSettings
@@ -15,8 +15,9 @@ DATASETS = ("walkers", "event_reid")
 class Preset:
     """Sizes and settings of one preset for one data set.
 
-    data: options for `load_dataset`. model: options for every model. rows: ablation rows that are trained. seeds: how many
-    seeds each, counted up from SEED. validation_people: training identities held out for choices and curves.
+    data: options for `load_dataset`. model: options for every model. own: options that one model alone takes, by its name. rows:
+    ablation rows that are trained. seeds: how many seeds each, counted up from SEED. validation_people: training identities held
+    out for choices and curves.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Preset:
     model: dict
     clips: ClipSettings
     train: TrainSettings
+    own: dict[str, dict] = field(default_factory=dict)
     rows: tuple[str, ...] = (*MAIN, "ssam", "stfs")
     seeds: int = 1
     validation_people: int = 0
@@ -32,14 +34,14 @@ class Preset:
     def run(self, name: str, seed: int) -> RunSettings:
         """The settings of one ablation row at one seed."""
         chosen = row(name)
+        own = self.own.get(chosen.model, {})
+        options = self.model | own | chosen.options
         sampling = chosen.options.get("sampling", {})
-        options = self.model | chosen.options
-        if isinstance(sampling, dict) and chosen.model == "s3ce_net":
-            options["sampling"] = self.model.get("sampling", {}) | sampling
-        elif chosen.model != "s3ce_net":
-            options.pop("sampling", None)
+        if chosen.model == "s3ce_net" and sampling is not None:
+            options["sampling"] = own.get("sampling", {}) | sampling  # a row changes single fields of STFS
         clips, train = replace(self.clips, **chosen.clips), replace(self.train, **chosen.train)
-        return RunSettings(chosen.model, options, clips, train, self.validation_people, seed)
+        start = self.run(chosen.start, seed) if chosen.start else None
+        return RunSettings(chosen.model, options, clips, train, self.validation_people, seed, start)
 
 
 # The recipe that the validation people chose: see notebook 03 for what was tried.
@@ -48,7 +50,8 @@ _LOSS = ReidLoss(triplet_weight=0.5)
 _TRAIN = TrainSettings(iterations=600, people=6, clips=4, loss=_LOSS, validate_every=200)
 _CLIPS = ClipSettings()
 _TINY = {
-    "model": _MODEL | {"width": 8, "head_channels": 8, "sampling": {"spatial": 2}},
+    "model": _MODEL | {"width": 8, "head_channels": 8},
+    "own": {"s3ce_net": {"sampling": {"spatial": 2}}},
     "clips": replace(_CLIPS, steps=4, size=(32, 16)),
     "train": replace(_TRAIN, iterations=12, people=4, clips=2, validate_every=6),
     "rows": (*PARTS, "resnet18_events", "joint"),

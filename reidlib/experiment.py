@@ -89,7 +89,9 @@ class Experiment:
 
     def model(self, name: str, seed: int | None = None) -> nn.Module:
         """The trained model of a row, in `eval` mode; trained now unless it already was."""
-        return train(self.run_settings(name, seed), self.store, self.train_index, self.folder(name, seed), self.validation)
+        run = self.run_settings(name, seed)
+        start = None if run.start is None else lambda: self.model(row(name).start, seed)
+        return train(run, self.store, self.train_index, self.folder(name, seed), self.validation, start)
 
     def history(self, name: str, seed: int | None = None) -> pd.DataFrame:
         """Losses, learning rate, validation mAP and firing rates over the steps of a trained row."""
@@ -156,7 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
         chosen = preset(options.preset, options.dataset)
         for seed in range(options.seed, options.seed + chosen.seeds):
             for name in chosen.rows:
-                print(name, seed)
+                print(name, seed, row(name).start or "-")
         return
     experiment = Experiment(options.dataset, options.preset, options.seed, options.output_dir, options.data, options.gait)
     if options.command == "data":

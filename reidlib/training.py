@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -58,7 +59,10 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Everything a training result depends on, besides the data: written beside it, compared before it is used again."""
+    """Everything a training result depends on, besides the data: written beside it, compared before it is used again.
+
+    start: the run whose trained weights this one begins with (see `copy_weights`), None for fresh ones.
+    """
 
     model: str
     options: dict = field(default_factory=dict)
@@ -66,6 +70,7 @@ class RunSettings:
     train: TrainSettings = field(default_factory=TrainSettings)
     validation_people: int = 0
     seed: int = 0
+    start: "RunSettings | None" = None
 
     def with_data(self, cache_key: str) -> dict:
         """Plain dict with the data's own key, as it is stored and hashed."""
@@ -88,11 +93,18 @@ def seed_step(seed: int, step: int) -> None:
     torch.manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
-def train(run: RunSettings, store: TrackletStore, train_index: pd.DataFrame, folder: Path, validation: Protocol | None = None) -> nn.Module:
+def train(
+    run: RunSettings,
+    store: TrackletStore,
+    train_index: pd.DataFrame,
+    folder: Path,
+    validation: Protocol | None = None,
+    start: Callable[[], nn.Module] | None = None,
+) -> nn.Module:
     """Train a model and return it in `eval` mode; a finished run in `folder` is loaded, an interrupted one resumed.
 
     Writes `settings.json`, `metrics.csv` (one row per 10 steps and per validation), `checkpoint.pt` while running and `model.pt` at the
-    end. `validation`: query and gallery rows of held-out *training* identities, for curves and choices; the test rows never come here.
+    end. start: gives the trained model of `run.start`; called only when this run begins. validation: query and gallery rows of held-out *training* identities, for curves and choices; the test rows never come here.
     Raises FloatingPointError when the loss is not finite (the last good checkpoint stays).
     """
     folder = Path(folder)
@@ -103,8 +115,11 @@ def train(run: RunSettings, store: TrackletStore, train_index: pd.DataFrame, fol
     if finished(folder, plain):
         model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
         return model.eval()
+    if (run.start is None) != (start is None):
+        raise ValueError("settings and arguments disagree: `start` must give the model exactly when `run.start` names its settings")
     state = _Trainer(run, model, folder, plain)
-    state.resume()
+    if not state.resume() and start is not None:
+        copy_weights(start(), state.plain_model)
     dataset = ClipDataset(store, train_index, run.clips, train=True, seed=run.seed, labels=people)
     settings = run.train
     sampler = PKSampler(train_index, settings.people, settings.clips, seed=run.seed, iterations=settings.iterations, start=state.step)
@@ -202,19 +217,21 @@ class _Trainer:
         write_json(self.folder / "settings.json", self.plain)
         self._write_history()
 
-    def resume(self) -> None:
+    def resume(self) -> bool:
+        """Go back to the last checkpoint; False where there is none of these settings."""
         path = self.folder / "checkpoint.pt"
         if not path.exists():
-            return
+            return False
         state = torch.load(path, weights_only=True, map_location="cpu")
         if state["settings"] != settings_hash(self.plain):
             tqdm.write(f"{self.folder}: settings or data changed since its checkpoint, training starts again")
-            return
+            return False
         self.plain_model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.step, self.history, self._window = state["step"], state["history"], state["window"]
+        return True
 
     def finish(self) -> nn.Module:
         model = self.evaluated().to("cpu")
@@ -242,6 +259,20 @@ def _average_of(model: nn.Module, decay: float) -> torch.optim.swa_utils.Average
         return None
     average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
     return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """Start `target` from `source`: every parameter and statistic of the source is copied to the one of the same name.
+
+    Layers that only the target has (SSAM) keep their own draw. A spiking network may start from its ReLU twin: the layers are the
+    same, BatchNorm brings their inputs to the scale of the threshold. ValueError where a tensor of the source finds no
+    place or another shape.
+    """
+    given, own = source.state_dict(), target.state_dict()
+    misfits = [name for name, value in given.items() if name not in own or own[name].shape != value.shape]
+    if misfits:
+        raise ValueError(f"{len(misfits)} tensors of the starting weights do not fit this model, the first is {misfits[0]}: same width, depth, classes?")
+    target.load_state_dict(own | given)
 
 
 def load_history(folder: Path) -> pd.DataFrame:

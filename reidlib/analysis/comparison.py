@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from reidlib.ablations import PARTS, ROWS
+from reidlib.ablations import ROWS
 from reidlib.experiment import Experiment
 from reidlib.metrics import paired_difference
 
@@ -12,6 +12,7 @@ GROUPS = {
     "coupling": "Coupling of SSAM",
     "sampling": "Forms of STFS",
     "steps": "Time steps",
+    "start": "Starting weights",
     "reference": "Without spikes",
 }
 
@@ -136,25 +137,10 @@ def _signed(value: float) -> str:
 
 
 def reference_of(name: str) -> str | None:
-    """The row that another row changes one thing of; None for the baseline itself. The ReLU twin is the baseline with other neurons."""
-    if name == PARTS[0]:
-        return None
-    return PARTS[0] if name in PARTS or ROWS[name].group == "reference" else "s3ce_net"
+    """The row that another row changes one thing of; None for the baseline itself."""
+    return ROWS[name].reference or None
 
 
 def title(name: str) -> str:
     """How a row is called in tables."""
     return "raw event counts" if name == "counts" else ROWS[name].title
-
-
-def chance_level(people: np.ndarray, gallery_people: np.ndarray) -> float:
-    """Expected mAP in percent of a random ranking, averaged over the queries' people (exact for the mean over random orders)."""
-    gallery = len(gallery_people)
-    values = [_expected_average_precision(int(np.sum(gallery_people == person)), gallery) for person in np.unique(people)]
-    return 100 * float(np.mean(values))
-
-
-def _expected_average_precision(matches: int, gallery: int) -> float:
-    """E[AP] with `matches` relevant entries at random places: (sum over ranks k of (1 + (k - 1)(m - 1)/(G - 1)) / k) / G."""
-    ranks = np.arange(1, gallery + 1)
-    return float(((1 + (ranks - 1) * (matches - 1) / max(1, gallery - 1)) / ranks).mean())

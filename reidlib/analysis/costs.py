@@ -89,6 +89,19 @@ def energy_ratios(costs: pd.DataFrame, twin: str = "resnet18_events", limit: flo
     return table.assign(**{f"at most {limit:g}": np.where(costs["name"] == twin, "(the twin itself)", verdict)})
 
 
+def ratio_sentences(ratios: pd.DataFrame, name: str = "s3ce_net", twin: str = "resnet18_events", limit: float = 0.2) -> list[str]:
+    """The outcome of `energy_ratios` in words: the row that matters, then all others."""
+    lines = ratios.set_index("name")
+    ratio = lines.loc[name, "ratio"]
+    kept = "holds" if ratio <= limit else "does not hold"
+    first = (
+        f'{lines.loc[name, "title"]} needs {ratio:.3f} of the energy of its {lines.loc[twin, "title"]} ({1 / ratio:.1f} times less): '
+        f'"at most {limit:g}" {kept} for this run.'
+    )
+    others = [f"{line.title} {line.ratio:.3f}" for line in ratios.itertuples() if line.name not in (name, twin)]
+    return [first, f"The others: {', '.join(others)}."] if others else [first]
+
+
 def accuracy_table(experiment: Experiment, costs: pd.DataFrame, protocol: str = "query to gallery") -> pd.DataFrame:
     """`cost_tables`' first table with mAP, low, high (percent, 95 % over people) of the first seed beside it."""
     scores = [experiment.evaluation(name, protocol).mAP for name in costs["name"]]

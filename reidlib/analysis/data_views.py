@@ -168,7 +168,7 @@ def counts_over_time(events: Events, start: int, stop: int, most: int = BINS) ->
     """(events per bin `[n, 2]`, OFF and ON; seconds of a bin) of [start, stop) microseconds, in up to `most` bins of whole milliseconds."""
     width = max(FINEST, -(-(stop - start) // most // FINEST) * FINEST)
     bins = max(1, (stop - start) // width)  # a last bin that is not full is left out
-    inside = events.window(start, start + bins * width)
+    inside = events.window(start, min(stop, start + bins * width))
     place = 2 * ((inside.t - start) // width) + inside.p
     return np.bincount(place, minlength=2 * bins).reshape(bins, 2), width / 1e6
 

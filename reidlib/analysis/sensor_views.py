@@ -67,6 +67,14 @@ def sensor_table(seen: dict[str, Events]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("sensor")
 
 
+def late_share(events: Events, fps: float) -> float:
+    """Share of the events in the second half of the film's step (from one picture to the next) that they fall in; 0.5 = evenly spread.
+
+    The simulator knows the light at the pictures only, and a pixel that fires once in a step does so towards its end."""
+    into = (events.t * fps % 1_000_000) / 1e6  # place in the step, 0..1
+    return float((into >= 0.5).mean()) if len(events) else np.nan
+
+
 def sensor_frames(seen: dict[str, Events], start: int) -> np.ndarray:
     """One picture `[2, H, W]` per variant, of the same `PICTURE` microseconds from `start` on: `[V, 2, H, W]`."""
     return np.concatenate([event_frames(events.window(start, start + PICTURE), 1, start, start + PICTURE) for events in seen.values()])

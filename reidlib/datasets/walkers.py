@@ -58,7 +58,7 @@ class WalkersSettings:
                 raise ValueError(f"{name} must be a whole number from {least} on, got {value!r}{hint}")
         if self.train_people > self.people - 2:
             left = max(self.people - self.train_people, 0)
-            raise ValueError(f"train_people = {self.train_people} leaves {left} of {self.people} people for the test, which needs 2 or more")
+            raise ValueError(f"train_people = {self.train_people} leaves {left} of {self.people} people for the test: it needs 2 or more")
         limits = {"seconds": (0.1, 20), "yaw_jitter": (0, 45), "occluder": (0, 1), "shake": (0, 10), "dim": (0, 1)}
         for name, (least, most) in limits.items():
             if not least <= getattr(self, name) <= most:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from reidlib.models.layers.heads import BNNeck, ReidOutput
 from reidlib.models.layers.spiking import NeuronSettings, reset_state
-from reidlib.models.layers.spiking_resnet import STAGES, SpikingResNet, load_imagenet, pool_positions
+from reidlib.models.layers.spiking_resnet import STAGES, SpikingResNet, initialise, load_imagenet, pool_positions
 
 COUPLINGS = ("factorised", "joint", "spatial", "temporal")
 TEMPORAL_FORMS = ("strided", "contiguous", "random")
@@ -109,6 +109,10 @@ class SSAM(nn.Module):
         self.project = layer.Conv2d(channels, channels, 1, bias=False)
         self.project_norm = layer.BatchNorm2d(channels)
         self.project_neuron = neuron.build()
+        initialise(self)
+        # The block begins silent, far below the threshold, and out = X: a network that works is not disturbed. Not 0, which
+        # would leave the layers before it without gradient.
+        nn.init.constant_(self.project_norm.weight, 0.2)
 
     def coupled(self, x: Tensor) -> Tensor:
         """The attention's own contribution, the second term of the sum: `[T, B, C, H, W]`."""

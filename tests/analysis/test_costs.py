@@ -14,6 +14,7 @@ from reidlib.analysis.costs import (
     growth_exponents,
     latency_table,
     paper_sizes,
+    ratio_sentences,
     stage_of,
     training_step_growth,
 )
@@ -71,6 +72,9 @@ def test_ratio_to_the_twin():
     table = energy_ratios(costs, "twin").set_index("name")
     assert table.loc["a", "ratio"] == pytest.approx(0.2)
     assert table["at most 0.2"].tolist() == ["yes", "no", "(the twin itself)"]
+    assert '"at most 0.2" holds' in ratio_sentences(table.reset_index(), "a", "twin")[0]
+    assert '"at most 0.2" does not hold' in ratio_sentences(table.reset_index(), "b", "twin")[0]
+    assert ratio_sentences(table.reset_index(), "b", "twin")[1] == "The others: A 0.200."
     with pytest.raises(ValueError, match="'other' is not among"):
         energy_ratios(costs, "other")
 

@@ -70,9 +70,9 @@ def test_video_stands_beside_the_events_at_its_size():
 
 
 def test_a_frame_and_its_events_are_drawn_as_one_picture():
-    video, events = np.full((4, 2), 51, np.uint8), np.zeros((2, 4, 3))
+    video, events = np.full((4, 2), 51, np.uint8), np.zeros((2, 4, 5))
     picture = side_by_side("query", (video, events))
-    assert picture.shape == (4, 2 + 1 + 3, 3)
+    assert picture.shape == (4, 2 + 1 + 5, 3)
     assert (picture[:, :2] == 0.2).all() and (picture[:, 3:] == 1).all()  # no events: white
     with pytest.raises(ValueError, match="height_0 4, height_1 5"):
-        side_by_side("query", (video, np.zeros((2, 5, 3))))
+        side_by_side("query", (video, np.zeros((2, 5, 5))))

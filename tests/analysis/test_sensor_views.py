@@ -57,6 +57,15 @@ def test_the_film_is_seen_again_and_the_realistic_sensor_gives_the_stored_events
     assert frames[-1].sum() == len(events.window(100_000, 150_000))
 
 
+def test_late_share_tells_where_in_a_step_of_the_film_events_lie(small):
+    def at(*t):
+        return Events(np.zeros(len(t), int), np.zeros(len(t), int), np.array(t), np.zeros(len(t), int), 1, 1)
+
+    assert views.late_share(at(0, 4_999, 5_000, 9_999, 10_000, 10_001), fps=100) == pytest.approx(2 / 6)
+    assert np.isnan(views.late_share(Events.empty(1, 1), fps=100))
+    assert views.late_share(small[2], fps=120) > 0.6  # why the notebook says so
+
+
 def test_only_generated_films_can_be_seen_again():
     with pytest.raises(ValueError, match="not 'event_reid'"):
         views.walkers_settings(SimpleNamespace(dataset="event_reid"))

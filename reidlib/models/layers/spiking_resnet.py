@@ -43,9 +43,9 @@ class SpikingResNet(nn.Module):
         channels = [width, *self.channels]
         strides = (1, 2, 2, last_stride)
         self.stages = nn.ModuleList(_stage(channels[i], channels[i + 1], depth[i], strides[i], neuron) for i in range(4))
+        initialise(self, norm_scale)
         self.after = nn.ModuleDict({str(stage): make(self.channels[stage - 1]) for stage, make in sorted((after or {}).items())})
         set_step_mode(self, "m")
-        _initialise(self, norm_scale)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.pool(self.neuron(self.norm(self.conv(x))))  # [T, B, width, H/4, W/4]
@@ -69,11 +69,12 @@ def _stage(channels_in: int, channels: int, blocks: int, stride: int, neuron: Ne
     return nn.Sequential(*layers)
 
 
-def _initialise(module: nn.Module, norm_scale: float) -> None:
+def initialise(module: nn.Module, norm_scale: float = 1.0) -> None:
+    """Kaiming-normal convolutions (fan-out) and BatchNorm weights of `norm_scale`, in place."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(part, nn.BatchNorm2d) and part.weight.all():  # a block that starts at zero stays there
+        elif isinstance(part, nn.BatchNorm2d):
             nn.init.constant_(part.weight, norm_scale)
 
 

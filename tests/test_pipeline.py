@@ -1,0 +1,98 @@
+"""The whole `tiny` pipeline as a reader runs it, in a copy of the checkout: notebooks, records, pages, and nbval on what they show."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from browser import Browser, find_browser
+from html_check import check_page
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A copy of what the pipeline reads, after one run of the tiny preset."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("Snakefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("notebooks", "reidlib"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    shutil.copytree(ROOT / "reports" / "study", folder / "reports" / "study")
+    run(folder, "-m", "snakemake", "--cores", "2", "--quiet", "rules", "--config", "preset=tiny", "command=make report PRESET=tiny")
+    return folder
+
+
+def run(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    # The package of the copy, its own data folder, and one thread each: two jobs run side by side.
+    environment = os.environ | {"PYTHONPATH": str(folder), "REIDLIB_DATA": str(folder / "data"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
+    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+def records(checkout: Path) -> dict[str, dict]:
+    return {path.stem: json.loads(path.read_text()) for path in sorted((checkout / "runs/walkers-tiny/results").glob("*.json"))}
+
+
+def test_every_notebook_ran_and_recorded_its_results(checkout):
+    found = records(checkout)
+    assert list(found) == NOTEBOOKS
+    for name, result in found.items():
+        assert result["preset"] == "tiny" and result["figures"] and result["headline"], name
+        assert result["data_key"] == found["01_data"]["data_key"], name
+
+
+def test_scores_are_scores(checkout):
+    rows = records(checkout)["02_training"]["tables"]["results as numbers"]
+    scored = [row for row in rows if row.get("mAP") is not None]
+    assert scored
+    for row in scored:
+        assert 0 < row["mAP"] <= 100, row
+
+
+def test_every_page_is_complete_and_offline(checkout):
+    pages = sorted((checkout / "reports/walkers-tiny").glob("*.html"))
+    assert [page.stem for page in pages] == [*NOTEBOOKS, "index"]
+    assert {page.name: check_page(page) for page in pages} == {page.name: [] for page in pages}
+
+
+@pytest.mark.skipif(find_browser() is None, reason="no Chromium here: the pages are not opened in a browser")
+def test_the_pages_open_without_network_on_laptop_and_phone(checkout, tmp_path):
+    with Browser() as browser:
+        for page in sorted((checkout / "reports/walkers-tiny").glob("*.html")):
+            for width in (1280, 390):
+                seen = browser.visit(page, width, picture=tmp_path / f"{page.stem}-{width}.png")
+                assert not seen["problems"] and seen["overflow"] <= 0, (page.name, width, seen)
+
+
+def test_a_second_run_has_nothing_to_do(checkout):
+    done = run(checkout, "-m", "snakemake", "--cores", "1", "-n", "--config", "preset=tiny", "command=make report PRESET=tiny")
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_executed_notebooks_repeat_themselves_strictly(checkout):
+    executed = [f"reports/walkers-tiny/notebooks/{name}.ipynb" for name in NOTEBOOKS]
+    run(checkout, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-cell-timeout", "300", *executed)
+
+
+def test_committed_notebooks_hold_what_they_mark(checkout):
+    notebooks = [f"notebooks/{name}.ipynb" for name in NOTEBOOKS]
+    done = run(checkout, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-cell-timeout", "300", *notebooks)
+    assert "failed" not in done.stdout
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_committed_notebooks_carry_a_marked_output_and_small_outputs(name):
+    cells = [cell for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+    tags = [tag for cell in cells for tag in cell["metadata"].get("tags", [])]
+    assert tags.count("parameters") == 1
+    assert any(cell["outputs"] for cell in cells), "the committed notebook shows nothing: run `make notebooks`"
+    assert "nbval-check-output" in tags
+    assert (ROOT / "notebooks" / f"{name}.ipynb").stat().st_size < 2_500_000
