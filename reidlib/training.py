@@ -104,7 +104,8 @@ def train(
     """Train a model and return it in `eval` mode; a finished run in `folder` is loaded, an interrupted one resumed.
 
     Writes `settings.json`, `metrics.csv` (one row per 10 steps and per validation), `checkpoint.pt` while running and `model.pt` at the
-    end. start: gives the trained model of `run.start`; called only when this run begins. validation: query and gallery rows of held-out *training* identities, for curves and choices; the test rows never come here.
+    end. validation: query and gallery rows of held-out *training* identities, for curves and choices; the test rows never come here.
+    start: gives the trained model of `run.start`; called only when this run begins.
     Raises FloatingPointError when the loss is not finite (the last good checkpoint stays).
     """
     folder = Path(folder)
@@ -133,7 +134,7 @@ def train(
             state.checkpoint()
         if state.step % 10 == 0:
             bar.set_postfix(loss=f"{state.history[-1]['total']:.2f}")
-    if validation is not None:
+    if validation is not None and not (settings.validate_every and state.step % settings.validate_every == 0):
         state.validate(store, validation)
     return state.finish()
 
@@ -271,7 +272,8 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
     given, own = source.state_dict(), target.state_dict()
     misfits = [name for name, value in given.items() if name not in own or own[name].shape != value.shape]
     if misfits:
-        raise ValueError(f"{len(misfits)} tensors of the starting weights do not fit this model, the first is {misfits[0]}: same width, depth, classes?")
+        cause = "width, depth and training people must be the same"
+        raise ValueError(f"{len(misfits)} tensors of the starting weights do not fit this model, the first is {misfits[0]}: {cause}")
     target.load_state_dict(own | given)
 
 

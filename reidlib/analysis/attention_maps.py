@@ -23,8 +23,8 @@ class AttentionProfile:
     """Where and when a layer's attention lies, clip by clip; "events" is the event frames themselves, for comparison.
 
     steps: name -> `[clips, T]` mean over the map. bands: name -> `[clips, bands]` density of a body band relative to the whole map's
-    (1: evenly spread; NaN where the map is silent). follows_events: layer -> `[clips]` correlation over places and steps between the attention and the events under it
-    (1: attention is a copy of the events; NaN where one of them is flat).
+    (1: evenly spread; NaN where the map is silent). follows_events: layer -> `[clips]` correlation over places and steps between the
+    attention and the events under it (1: attention is a copy of the events; NaN where one of them is flat).
     """
 
     steps: dict[str, np.ndarray]

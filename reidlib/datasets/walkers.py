@@ -15,7 +15,7 @@ from reidlib.datasets.walkers_gait import RecordedWalks, content_hash
 from reidlib.datasets.walkers_render import render
 from reidlib.events import REALISTIC, Events, SimulatorSettings, simulate
 
-CODE_VERSION = 1  # raise it when the same settings give other bytes
+CODE_VERSION = 2  # raise it when the same settings give other bytes
 FRAME_STEP = 4  # every fourth frame of the simulated video is stored
 _STREAMS = ("body", "clothes", "gait", "camera", "panorama", "shot", "backdrop", "sensor", "occluder", "shake", "walks", "pixels")
 STREAMS = {name: code for code, name in enumerate(_STREAMS)}

@@ -33,7 +33,8 @@ def attention_over_events(frames, maps, *, columns: int = 8, title: str = "Atten
     """First row the events of each step, then one row per layer: its attention in colour, the events in white on top, a colour bar.
 
     frames [T, 2, H, W]; maps: dict layer -> [T, h, w] attention of each step, any resolution (stretched to the frame, not smoothed). A
-    layer's colours are common to its steps (a map that is the same everywhere is dark). More than `columns` steps: that many, evenly spaced from the first to the last.
+    layer's colours are common to its steps (a map that is the same everywhere is dark). More than `columns` steps: that many, evenly
+    spaced from the first to the last.
     """
     frames = check_array("frames", frames, "T 2 H W", low=0)
     check_named("maps", maps)
@@ -82,6 +83,8 @@ def attention_over_time(energy, *, events=None, label: str = "mean attention (no
         axes[0, 0].plot(np.arange(1, len(values) + 1), values, color=colour, marker=marker, label=method_label(name))
         axes[0, 0].axhline(values.mean(), color=colour, linestyle=":", linewidth=1)
     axes[0, 0].set(ylabel=label, title="dotted: mean over the steps")
+    if not any(values.any() for values in lines.values()):
+        axes[0, 0].set_ylim(-0.001, 0.01)  # nothing there: a line at the bottom
     headline_legend(figure, *axes[0, 0].get_legend_handles_labels())
     if counts is not None:
         axes[1, 0].bar(np.arange(1, len(counts) + 1), counts, color=GREY, width=0.6)
@@ -121,6 +124,8 @@ def sensitivity_map(event_frames, maps, titles=None, *, unit: str = "drop in sim
         image_axes(upper)
         image_axes(lower)
     figure.colorbar(heat, cax=bars[1], label=unit)
+    if maps.min() >= 0:
+        bars[1].set_ylim(0, peak)
     for ax, text in zip(axes[:, 0], ("events", "sensitivity"), strict=True):
         ax.set_ylabel(text)
     return fit_pictures(figure)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reidlib.reports.html import write_pages
 from reidlib.reports.index import write_index
+from reidlib.reports.publish import publish as publish_run
 from reidlib.reports.refresh import refresh_notebooks
 from reidlib.reports.runner import NotebookError, declared_parameters, run_notebook
 
@@ -50,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--command", default="", help="the shell line that makes this report again")
     index.add_argument("-p", "--parameter", **pair, help="setting of the run to show")
     index.set_defaults(run=_index)
+
+    publish = commands.add_parser("publish", help="copy a run's tables and figures to a folder that git keeps")
+    publish.add_argument("output_dir", type=Path, help="OUTPUT_DIR of the notebooks")
+    publish.add_argument("folder", type=Path)
+    publish.add_argument("--readme", type=Path, help="Markdown file whose marked part gets the result table")
+    publish.set_defaults(run=lambda options: publish_run(options.output_dir, options.folder, options.readme))
 
     notebooks = commands.add_parser("notebooks", help="run the committed notebooks small and store what they show")
     notebooks.add_argument("notebooks", type=Path, nargs="*", help="default: notebooks/*.ipynb")
