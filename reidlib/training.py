@@ -133,7 +133,7 @@ def train(
         if settings.checkpoint_every and state.step % settings.checkpoint_every == 0:
             state.checkpoint()
         if state.step % 10 == 0:
-            bar.set_postfix(loss=f"{state.history[-1]['total']:.2f}")
+            bar.set_postfix(loss=f"{state.loss:.2f}", refresh=False)
     if validation is not None and not (settings.validate_every and state.step % settings.validate_every == 0):
         state.validate(store, validation)
     return state.finish()
@@ -157,7 +157,7 @@ class _Trainer:
         self.model, self.optimizer = self.fabric.setup(model, _optimizer(model, run.train))
         if self.average is not None:
             self.average.to(self.fabric.device)
-        self.step, self.history, self._window = 0, [], []
+        self.step, self.loss, self.history, self._window = 0, math.nan, [], []
 
     def one_step(self, batch: dict) -> None:
         settings = self.settings
@@ -179,6 +179,7 @@ class _Trainer:
             self.average.update_parameters(self.model)
         self.step += 1
         self._window.append({name: float(value.detach()) for name, value in terms.items()})
+        self.loss = self._window[-1]["total"]
         if self.step % 10 == 0 or self.step == settings.iterations:
             self.history.append({"step": self.step, "learning_rate": rate} | dict(pd.DataFrame(self._window).mean()))
             self._window = []
