@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -181,7 +182,9 @@ class _Trainer:
         self._window.append({name: float(value.detach()) for name, value in terms.items()})
         self.loss = self._window[-1]["total"]
         if self.step % 10 == 0 or self.step == settings.iterations:
-            self.history.append({"step": self.step, "learning_rate": rate} | dict(pd.DataFrame(self._window).mean()))
+            # Plain numbers, so that a checkpoint loads with weights_only.
+            means = {name: float(value) for name, value in pd.DataFrame(self._window).mean().items()}
+            self.history.append({"step": self.step, "learning_rate": rate} | means)
             self._window = []
 
     def evaluated(self) -> nn.Module:
@@ -203,7 +206,7 @@ class _Trainer:
         rates = record_firing_rates(model, run)
         ranking = rank_protocol(rows["embeddings"], protocol)
         rates = {f"rate/{name}": value for name, value in rates.items()}
-        self.history.append({"step": self.step, "validation_mAP": 100 * ranking.mAP} | rates)
+        self.history.append({"step": self.step, "validation_mAP": float(100 * ranking.mAP)} | rates)
 
     def checkpoint(self) -> None:
         state = {
@@ -224,7 +227,10 @@ class _Trainer:
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return False
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(f"checkpoint {path} is damaged ({type(error).__name__}): delete it and the run starts again") from error
         if state["settings"] != settings_hash(self.plain):
             tqdm.write(f"{self.folder}: settings or data changed since its checkpoint, training starts again")
             return False
