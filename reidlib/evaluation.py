@@ -25,9 +25,9 @@ class Protocol:
 def protocols(index: pd.DataFrame) -> dict[str, Protocol]:
     """The ways a test part is asked.
 
-    "query to gallery" is the set's own protocol; "gallery to query" the other direction (only where every gallery person is also a query
-    person), "all cameras" takes every test tracklet as query against all test tracklets under the same-identity-same-camera
-    rule (only with cameras). `index` may hold training rows: they are dropped.
+    "query to gallery" is the set's own protocol. Where cameras are known and query and gallery show the same people, there are two more:
+    "gallery to query" is the other direction, "all cameras" takes every test tracklet as query against all test tracklets
+    under the same-identity-same-camera rule. `index` may hold training rows: they are dropped.
     """
     test = index[index["subset"].isin(["query", "gallery"])].reset_index(drop=True)
     queries = np.flatnonzero(test["subset"] == "query")
@@ -55,7 +55,7 @@ def embed(
     with torch.inference_mode():
         for clip_batch in tqdm(eval_batches(dataset, batch), desc="embed", leave=False, disable=not progress):
             moved = {name: clip_batch[name].to(device) for name in model.modalities}
-            vectors = torch.nn.functional.normalize(model(**moved).float(), dim=1).cpu().numpy()
+            vectors = model(**moved).float().cpu().numpy()
             if sums is None:
                 sums = np.zeros((len(index), vectors.shape[1]), np.float64)
             np.add.at(sums, clip_batch["owner"].numpy(), vectors)

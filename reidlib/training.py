@@ -117,6 +117,7 @@ def train(
     if finished(folder, plain):
         model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
         return model.eval()
+    (folder / "model.pt").unlink(missing_ok=True)  # of other settings: it must not pass for this run's
     if (run.start is None) != (start is None):
         raise ValueError("settings and arguments disagree: `start` must give the model exactly when `run.start` names its settings")
     state = _Trainer(run, model, folder, plain)
@@ -129,14 +130,13 @@ def train(
     bar = tqdm(batches, desc=folder.name, initial=state.step, total=settings.iterations, leave=False, mininterval=1.0)
     for batch in bar:
         state.one_step(batch)
-        if validation is not None and settings.validate_every and state.step % settings.validate_every == 0:
+        due = settings.validate_every and state.step % settings.validate_every == 0
+        if validation is not None and (due or state.step == settings.iterations):
             state.validate(store, validation)
         if settings.checkpoint_every and state.step % settings.checkpoint_every == 0:
             state.checkpoint()
         if state.step % 10 == 0:
             bar.set_postfix(loss=f"{state.loss:.2f}", refresh=False)
-    if validation is not None and not (settings.validate_every and state.step % settings.validate_every == 0):
-        state.validate(store, validation)
     return state.finish()
 
 
@@ -170,7 +170,7 @@ class _Trainer:
         inputs = {name: batch[name].to(self.fabric.device) for name in self.model.modalities}
         terms = settings.loss(self.model(**inputs), batch["label"].to(self.fabric.device))
         if not torch.isfinite(terms["total"]):
-            raise FloatingPointError(f"loss is {float(terms['total'])} at step {self.step} of {self.folder}: lower the learning rate")
+            raise FloatingPointError(f"loss is {terms['total'].item()} at step {self.step} of {self.folder}: lower the learning rate")
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(terms["total"])
         if settings.clip_norm:
@@ -220,7 +220,8 @@ class _Trainer:
         }
         write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state, path))
         write_json(self.folder / "settings.json", self.plain)
-        self._write_history()
+        if self.history:
+            self._write_history()
 
     def resume(self) -> bool:
         """Go back to the last checkpoint; False where there is none of these settings."""

@@ -28,7 +28,7 @@ def spikes(*shape: int, seed: int = 0, rate: float = 0.4) -> torch.Tensor:
 
 
 def redraw(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Random BatchNorm statistics, weights and gains: at their initial values too many mistakes cannot be seen."""
+    """Random BatchNorm statistics and weights: at their initial values too many mistakes cannot be seen."""
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -36,8 +36,8 @@ def redraw(module: nn.Module, seed: int = 0) -> nn.Module:
             part.bias.data = 0.6 * torch.randn(part.bias.shape, generator=generator) + 0.3
             part.running_mean = 0.3 * torch.randn(part.running_mean.shape, generator=generator)
             part.running_var = 0.3 + torch.rand(part.running_var.shape, generator=generator)
-    for gain in module.gains.values() if isinstance(module, SSAM) else ():
-        gain.data = 1.5 + torch.rand(gain.shape, generator=generator)
+    for norm in module.part_norms.values() if isinstance(module, SSAM) else ():
+        norm.running_var *= 0.3  # the products of spikes are small
     return module
 
 
@@ -59,12 +59,16 @@ def neuron_reference(x: torch.Tensor, s: NeuronSettings) -> torch.Tensor:
     return torch.stack(out)
 
 
+def normalise(y: torch.Tensor, norm: nn.Module, channels: slice = slice(None)) -> torch.Tensor:
+    """BN (eval) of some channels: `[T, B, C', H, W]`."""
+    mean, var, gamma, beta = (getattr(norm, n).double()[channels].view(-1, 1, 1) for n in ("running_mean", "running_var", "weight", "bias"))
+    return (y - mean) / (var + norm.eps).sqrt() * gamma + beta
+
+
 def convolution_and_norm(x: torch.Tensor, conv: nn.Module, norm: nn.Module, channels: slice) -> torch.Tensor:
     """Conv1x1 and BN (eval) of some output channels, one place at a time: `[T, B, C, H, W]` -> `[T, B, C', H, W]`."""
     weight = conv.weight.double()[channels, :, 0, 0]
-    y = torch.einsum("tbchw,oc->tbohw", x, weight)
-    mean, var, gamma, beta = (getattr(norm, n).double()[channels].view(-1, 1, 1) for n in ("running_mean", "running_var", "weight", "bias"))
-    return (y - mean) / (var + norm.eps).sqrt() * gamma + beta
+    return normalise(torch.einsum("tbchw,oc->tbohw", x, weight), norm, channels)
 
 
 def tokens_of(part: str, t: int, n: int, T: int, N: int, causal: bool) -> list[tuple[int, int]]:
@@ -90,14 +94,14 @@ def ssam_reference(module: SSAM, x: torch.Tensor, s: NeuronSettings) -> torch.Te
         y = torch.zeros(T, B, C, N, dtype=torch.float64)
         for head in range(C // d):
             own = slice(head * d, (head + 1) * d)
-            scale = module.gains[part][head].item() / d**0.5 / count**0.5
+            scale = 1 / d**0.5 / count**0.5
             for b in range(B):
                 for t in range(T):
                     for n in range(N):
                         for step, position in tokens_of(part, t, n, T, N, module.causal):
                             weight = q[t, b, own, n] @ k[step, b, own, position]
                             y[t, b, own, n] += scale * weight * v[step, b, own, position]
-        total = total + neuron_reference(y.view(T, B, C, H, W), s)
+        total = total + neuron_reference(normalise(y.view(T, B, C, H, W), module.part_norms[part]), s)
     out = convolution_and_norm(total, module.project, module.project_norm, slice(0, C))
     return x + neuron_reference(out, s)
 
@@ -135,7 +139,7 @@ def test_everything_between_the_layers_is_a_spike(coupling, causal):
     with torch.inference_mode():
         out = module(x)
     parts = 2 if coupling == "factorised" else 1
-    assert len(seen) == 2 + parts and set(module.part_neurons) == set(module.gains)
+    assert len(seen) == 2 + parts and set(module.part_neurons) == set(module.part_norms)
     for name, value in seen.items():
         assert set(value.unique().tolist()) == {0.0, 1.0}, name
     assert out.shape == x.shape and set((out - x).unique().tolist()) == {0.0, 1.0}
@@ -197,8 +201,8 @@ def test_positions_are_permuted_with_the_input(coupling, causal):
 
 @pytest.mark.parametrize("coupling, causal", CASES)
 @pytest.mark.parametrize("kind", ["lif", "if"])
-def test_default_gain_keeps_every_neuron_alive_and_unsaturated(coupling, causal, kind):
-    """Measured as the network meets it at the start of training: default gain and initial weights, batch statistics."""
+def test_default_scale_keeps_every_neuron_alive_and_unsaturated(coupling, causal, kind):
+    """Measured as the network meets it at the start of training: initial weights, batch statistics."""
     torch.manual_seed(0)
     module = SSAM(32, NeuronSettings(kind=kind), coupling, causal)
     set_step_mode(module, "m")
@@ -206,22 +210,6 @@ def test_default_gain_keeps_every_neuron_alive_and_unsaturated(coupling, causal,
     rates = record_firing_rates(module, lambda: module(x))
     assert len(rates) == 2 + len(module.part_neurons)
     assert all(0.003 < rate < 0.9 for rate in rates.values()), rates
-
-
-def test_gain_is_a_factor_per_head():
-    module = make_ssam("spatial")
-    assert module.gains["spatial"].shape == (2, 1, 1)
-    module.gains["spatial"].data[1] = 0.0
-    seen = []
-    module.part_neurons["spatial"].register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].clone()))
-    with torch.inference_mode():
-        module(spikes(2, 1, 8, 3, 2, rate=0.6))
-    assert seen[0][:, :, :4].max() > 0 and seen[0][:, :, 4:].abs().max() == 0
-    with torch.inference_mode():
-        reset_net(module)
-        module.gains["spatial"].data[0] *= 2
-        module(spikes(2, 1, 8, 3, 2, rate=0.6))
-    torch.testing.assert_close(seen[1][:, :, :4], 2 * seen[0][:, :, :4])
 
 
 def test_ssam_options_are_checked():

@@ -33,6 +33,8 @@ class NeuronSettings:
     levels: int = 4
 
     def __post_init__(self):
+        for name in ("tau", "threshold", "alpha"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.kind not in NEURONS:
             raise ValueError(f"unknown neuron {self.kind!r}; choose one of {', '.join(NEURONS)}")
         if not self.tau > 1:
