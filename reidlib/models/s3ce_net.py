@@ -113,7 +113,7 @@ class SSAM(nn.Module):
         initialise(self)
         # The block begins silent, far below the threshold, and out = X: a network that works is not disturbed. Not 0, which
         # would leave the layers before it without gradient.
-        nn.init.constant_(self.project_norm.weight, 1.0)
+        nn.init.constant_(self.project_norm.weight, 0.2)
 
     def coupled(self, x: Tensor) -> Tensor:
         """The attention's own contribution, the second term of the sum: `[T, B, C, H, W]`."""
