@@ -209,7 +209,11 @@ def test_default_scale_keeps_every_neuron_alive_and_unsaturated(coupling, causal
     x = spikes(8, 4, 32, 8, 4, rate=0.2)
     rates = record_firing_rates(module, lambda: module(x))
     assert len(rates) == 2 + len(module.part_neurons)
+    assert rates.pop("project_neuron") == 0  # the block begins as the identity, ...
     assert all(0.003 < rate < 0.9 for rate in rates.values()), rates
+    torch.testing.assert_close(module(x), x)
+    module.project_norm.weight.data.fill_(1.0)  # ... and what training turns up is there to be used
+    assert 0.003 < record_firing_rates(module, lambda: module(x))["project_neuron"] < 0.9
 
 
 def test_ssam_options_are_checked():
