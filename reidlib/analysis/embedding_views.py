@@ -135,7 +135,7 @@ def shuffled(labels: np.ndarray, within: np.ndarray, rng: np.random.Generator) -
 
 
 def cluster_line(vectors: np.ndarray, people: np.ndarray, cameras: np.ndarray, seed: int = 0) -> dict:
-    """Does an embedding cluster by person or by camera?
+    """Does an embedding group the tracklets by person or by camera?
 
     For both: the silhouette on cosine distance, the highest of all but 2.5 % of `SHUFFLES` shuffles of the labels (persons within their
     camera, cameras within their person) as "by chance", and whether the silhouette lies above it."""
@@ -148,7 +148,7 @@ def cluster_line(vectors: np.ndarray, people: np.ndarray, cameras: np.ndarray, s
         value = silhouette(distances, labels)
         chance = [silhouette(distances, shuffled(labels, within, rng)) for _ in range(SHUFFLES)]
         limit = float(np.quantile(chance, 0.975)) if np.isfinite(value) else np.nan
-        line |= {f"{name} silhouette": value, f"{name}, by chance below": limit, f"clusters by {name}": bool(value > limit)}
+        line |= {f"{name} silhouette": value, f"{name}, by chance below": limit, f"groups by {name}": bool(value > limit)}
     return line
 
 
@@ -211,7 +211,7 @@ def structure_sentences(table: pd.DataFrame) -> list[str]:
     sentences = []
     for name, line in table.iterrows():
         known = [what for what in ("person", "camera") if np.isfinite(line[f"{what} silhouette"])]
-        text = f"**{name}** " + " and ".join(_clusters(line, what) for what in known) + "."
+        text = f"**{name}** " + " and ".join(_groups(line, what) for what in known) + "."
         if np.isfinite(line["same camera"]):
             text += (
                 f" The nearest other person comes from the same camera in {line['same camera']:.0f} % of cases "
@@ -221,7 +221,7 @@ def structure_sentences(table: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _clusters(line: pd.Series, what: str) -> str:
-    verb = "clusters" if line[f"clusters by {what}"] else "does not cluster"
+def _groups(line: pd.Series, what: str) -> str:
+    more = "more than" if line[f"groups by {what}"] else "no more than"
     value, limit = (f"{line[name]:+.2f}".replace("-", "−") for name in (f"{what} silhouette", f"{what}, by chance below"))
-    return f"{verb} by {what} (silhouette {value}, by chance below {limit})"
+    return f"groups by {what} {more} chance does (silhouette {value}, by chance below {limit})"

@@ -40,7 +40,7 @@ def test_silhouette_of_identical_rows_is_zero():
 )
 def test_clusters_are_found_where_they_were_put(person, camera, expected):
     line = views.cluster_line(made(person, camera), PEOPLE, CAMERAS)
-    assert (line["clusters by person"], line["clusters by camera"]) == expected
+    assert (line["groups by person"], line["groups by camera"]) == expected
 
 
 def test_shuffles_stay_inside_their_group():
@@ -125,8 +125,8 @@ def test_a_person_without_another_camera_is_not_asked_for():
 def test_structure_in_words_and_without_cameras():
     table = views.structure_table({"seeing": made(1, 0), "blind": made(0, 1)}, PEOPLE, CAMERAS)
     seeing, blind = views.structure_sentences(table)
-    assert "**seeing** clusters by person" in seeing and "does not cluster by camera" in seeing
-    assert "**blind** does not cluster by person" in blind and "from the same camera in 100 % of cases [100, 100]" in blind
+    assert "**seeing** groups by person more than chance" in seeing and "by camera no more than chance" in seeing
+    assert "**blind** groups by person no more than chance" in blind and "from the same camera in 100 % of cases [100, 100]" in blind
     assert len(views.readable_structure(table)) == 4
     unknown = views.structure_table({"seeing": made(1, 0)}, PEOPLE, np.full(72, -1))
     assert list(views.readable_structure(unknown).index) == ["silhouette by person"]

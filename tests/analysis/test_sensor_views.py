@@ -11,7 +11,7 @@ from reidlib.analysis import sensor_views as views
 from reidlib.datasets import walkers
 from reidlib.events import REALISTIC, Events, SimulatorSettings
 
-SMALL = {"people": 3, "train_people": 2, "seconds": 0.2, "height": 64, "width": 32}
+SMALL = {"people": 4, "train_people": 2, "seconds": 0.2, "height": 64, "width": 32}
 
 
 def test_every_variant_changes_what_its_name_says_and_no_term_is_forgotten():
