@@ -111,4 +111,4 @@ def test_command_line_lists_the_trainings():
     listed = subprocess.run(
         [sys.executable, "-m", "reidlib.experiment", "rows", "--preset", "study", "--seed", "5"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert len(listed) == 3 * len(ROWS) and "s3ce_net 5" in listed and "steps16 7" in listed
+    assert len(listed) == 3 * len(ROWS) and "s3ce_net 5 resnet18_events" in listed and "resnet18_events 7 -" in listed

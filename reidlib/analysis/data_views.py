@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from reidlib.analysis.ranked import tracklet_picture
+from reidlib.analysis.ranked import WINDOW
 from reidlib.analysis.samples import tracklet_clips
 from reidlib.datasets import TrackletStore, describe, unmatched_queries
-from reidlib.events import Events
+from reidlib.events import Events, event_frames
 from reidlib.experiment import Experiment
 
 BINS = 40  # of a curve over time, at most
@@ -144,17 +144,26 @@ def common_cameras(index: pd.DataFrame, people: int, most: int = 4) -> tuple[lis
     return sorted(cameras), [common[place] for place in places]
 
 
-def sample_cells(store: TrackletStore, index: pd.DataFrame, people: int = 4) -> tuple[list[tuple], int]:
-    """(cells, columns) for `plots.events.sample_grid`: one row per person, one column per camera, the first tracklet of each.
+def pictures(store: TrackletStore, key: str) -> tuple[np.ndarray | None, np.ndarray]:
+    """(the middle video frame or None, the events of 0.1 s around it `[2, H, W]`) of a tracklet; all events of a shorter one.
 
-    Each event picture holds 0.1 s around the middle of the tracklet, or all of a shorter one; the video frame is the middle one."""
+    The events keep the sensor's pixels: fewer, larger pixels would draw a grid into fine outlines."""
+    video, (start, stop) = store.frames(key), store.interval(key)
+    middle = (start + stop) // 2
+    start, stop = max(start, middle - WINDOW // 2), min(stop, middle + WINDOW // 2)
+    events = event_frames(store.events(key), 1, start, max(stop, start + 1))[0]
+    return (None if video is None else video[len(video) // 2]), events
+
+
+def sample_cells(store: TrackletStore, index: pd.DataFrame, people: int = 4) -> tuple[list[tuple], int]:
+    """(cells, columns) for `plots.events.sample_grid`: one row per person, one column per camera, `pictures` of the first tracklet of
+    each."""
     cameras, chosen = common_cameras(index, people)
     cells = []
     for person in chosen:
         for camera in cameras:
             key = index.loc[(index["person"] == person) & (index["camera"] == camera), "key"].iloc[0]
-            *video, events = tracklet_picture(store, key)
-            cells.append((f"person {person}, {camera_name(camera)}", video[0] if video else None, events))
+            cells.append((f"{person}, {camera_name(camera)}", *pictures(store, key)))
     return cells, len(cameras)
 
 

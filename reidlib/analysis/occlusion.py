@@ -35,7 +35,7 @@ def similarity_drops(model: nn.Module, clips: Tensor, masks: Tensor, batch: int 
     """1 - cosine similarity between a tracklet's embedding and that of the tracklet under each mask: `[masks]`, between 0 and 2.
 
     clips `[n, T, 2, H, W]`; masks `[m, T or 1, H or 1, W or 1]` bool, True where events stay. A tracklet's embedding is what
-    `evaluation.embed` makes of it: the mean of its clips' unit vectors. batch: clips per forward, at least. A masked tracklet whose
+    `evaluation.embed` makes of it: the normalised mean over its clips. batch: clips per forward, at least. A masked tracklet whose
     embedding is zero has no direction: similarity 0. ValueError where that of the whole tracklet is zero.
     """
     if clips.ndim != 5 or masks.ndim != 4:
@@ -103,5 +103,5 @@ def _embed_variants(model: nn.Module, variants: Tensor) -> Tensor:
     device = next(model.parameters()).device
     model.eval()
     with torch.inference_mode():
-        vectors = nn.functional.normalize(model(events=variants.flatten(0, 1).to(device)).float(), dim=1)
+        vectors = model(events=variants.flatten(0, 1).to(device)).float()
     return nn.functional.normalize(vectors.view(v, n, -1).mean(1), dim=1)

@@ -33,7 +33,7 @@ def subsequence_embeddings(
             last = model.features(clip_batch["events"].to(device))[-1]  # [T, B, D, h, w]
             features = [pool_positions(last, model.pooling).mean(0), *sample_subsequences(last, sampling, model.pooling)]
             features = [model.neck(one)[0] for one in features] if model.embedding == "neck" else features
-            vectors = nn.functional.normalize(torch.stack(features, 1).float(), dim=2).cpu().numpy()  # [B, parts, D]
+            vectors = torch.stack(features, 1).float().cpu().numpy()  # [B, parts, D]
             sums = np.zeros((len(index), *vectors.shape[1:])) if sums is None else sums
             np.add.at(sums, clip_batch["owner"].numpy(), vectors)
     sums = (sums / np.maximum(np.linalg.norm(sums, axis=2, keepdims=True), 1e-12)).astype(np.float32)

@@ -37,7 +37,7 @@ def scatter_2d(
 
     projections: dict name ("t-SNE", "UMAP") -> points [N, 2]. identities, cameras: [N] integers (camera -1: unknown). trustworthiness: dict
     name -> number 0..1, printed in the panel's title: only it, never coordinates or the size of gaps, says how far to believe the picture.
-    strong: so many identities (the first in sorted order) have a colour and their number at their median point; the others are grey.
+    strong: so many identities (the first in sorted order) have a colour and, at their most central tracklet, their number; others are grey.
     """
     check_named("projections", projections)
     identities, cameras = check_array("identities", identities, "N"), check_array("cameras", cameras, "N")
@@ -53,11 +53,12 @@ def scatter_2d(
         lower.set_title(f"{name}, by camera{trust}")
         for ax in (upper, lower):
             ax.set(xlabel=f"{name} 1 (no unit)", ylabel=f"{name} 2 (no unit)", xticks=[], yticks=[])
-    axes[1, 0].legend(loc="best")
+    below = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.07), "handletextpad": 0.1, "columnspacing": 1.2}
+    axes[1, 0].legend(ncols=4, **below)
     rest = len(np.unique(identities)) - len(shown)
     handles = [Line2D([], [], linestyle="", marker="o", color=PALE, label=f"{rest} other identities")] if rest else []
     handles += [Line2D([], [], linestyle="", marker=_marker(i), color=GREY, label=_camera(c)) for i, c in enumerate(np.unique(cameras))]
-    axes[0, 0].legend(handles=handles, loc="best")
+    axes[0, 0].legend(handles=handles, ncols=4, **below)
     return figure
 
 
@@ -165,7 +166,8 @@ def _by_identity(
     if not numbers:
         return
     for colour, person in zip(identity_colours(len(shown)), shown, strict=True):
-        place = np.median(points[identities == person], axis=0)
+        mine = points[identities == person]
+        place = mine[np.linalg.norm(mine - np.median(mine, axis=0), axis=1).argmin()]
         outline = [withStroke(linewidth=2.5, foreground="white")]
         ax.text(
             *place,

@@ -15,7 +15,8 @@ from reidlib.models import build_model
 from reidlib.training import TrainSettings
 
 PEOPLE, TRACKLETS = 4, 2
-_MODEL = {"width": 8, "head_channels": 8, "neuron": {"kind": "if"}, "sampling": {"spatial": 2}}
+_MODEL = {"width": 8, "head_channels": 8, "neuron": {"kind": "if"}}
+_OWN = {"s3ce_net": {"ssam": (2, 4), "sampling": {"spatial": 2}}}
 
 
 def rows() -> list[dict]:
@@ -44,7 +45,7 @@ class SmallExperiment(Experiment):
         self.dataset = self.preset = "small"
         self.data = self.gait = ""
         settings = replace(ClipSettings(steps=4, size=(32, 16), seconds=0.25), **clips)
-        self.settings = Preset("small", "small", {}, _MODEL, settings, TrainSettings(), seeds=seeds)
+        self.settings = Preset("small", "small", {}, _MODEL, settings, TrainSettings(), own=_OWN, seeds=seeds)
 
     @cached_property
     def store(self):

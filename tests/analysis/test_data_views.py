@@ -113,8 +113,16 @@ def test_the_grid_has_no_holes():
     assert cameras == [0, 1] and len(people) == 4 and 5 not in people
     cells, columns = views.sample_cells(store, store.index)
     assert len(cells) == 8 and columns == 2
-    assert [text for text, *_ in cells[:2]] == ["person 0, camera 0", "person 0, camera 1"]
+    assert [text for text, *_ in cells[:2]] == ["0, camera 0", "0, camera 1"]
     assert all(video is None and picture.shape[0] == 2 for _, video, picture in cells)
+
+
+def test_pictures_hold_a_tenth_of_a_second_around_the_middle_at_full_resolution():
+    video = np.arange(7, dtype=np.uint8)[:, None, None] * np.ones((1, 8, 4), np.uint8)
+    store = small_set(frames=video)
+    frame, events = views.pictures(store, "p0000/c0/t0")
+    assert frame.min() == frame.max() == 3 and events.shape == (2, 32, 16)
+    assert events.sum() == len(store.events("p0000/c0/t0").window(50_000, 150_000))
 
 
 def test_median_tracklets_are_the_middle_ones():

@@ -42,8 +42,7 @@ def random_clips(n=2, steps=4, height=16, width=8, seed=0):
 
 def plain_drop(model, clips, mask):
     def embed(batch):
-        vectors = [v / np.linalg.norm(v) for v in model(events=batch).detach().numpy().astype(np.float64)]
-        mean = np.mean(vectors, axis=0)
+        mean = model(events=batch).detach().numpy().astype(np.float64).mean(0)
         return mean / np.linalg.norm(mean)
 
     masked = clips.clone()

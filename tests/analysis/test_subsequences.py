@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_experiment import SmallExperiment
 
+from reidlib.analysis.occlusion import step_sensitivity
 from reidlib.analysis.subsequences import (
     WHOLE,
     evenness_table,
@@ -36,7 +37,7 @@ def test_the_whole_is_the_embedding_of_the_evaluation_and_parts_are_plain_poolin
         last = model.features(events)[-1]  # [T, n, C, h, w]
         pooled = {"band 2 of 2": last[:, :, :, 1:].amax((-2, -1)).mean(0), "every 2nd step from 1": last[::2].amax((-2, -1)).mean(0)}
         for part, feature in pooled.items():
-            vectors = torch.nn.functional.normalize(model.neck.norm(feature), dim=1).mean(0)
+            vectors = model.neck.norm(feature).mean(0)
             np.testing.assert_allclose(found[part][3], vectors / vectors.norm(), atol=1e-5)
 
 
@@ -73,3 +74,15 @@ def test_evenness_compares_pairs():
     assert table.loc["b", "mean"] == 3
     assert table.loc["b", "difference"] == pytest.approx(1)
     assert pd.isna(table.loc["a", "difference"])
+
+
+def test_occlusion_starts_from_the_embedding_of_the_evaluation(experiment):
+    model, index, clips = experiment.model("s3ce_net"), experiment.test_index, experiment.settings.clips
+    whole = embed(model, experiment.store, index, clips)
+    first = ClipDataset(experiment.store, index, clips, train=False)[0]["events"]
+    hidden = first.clone()
+    hidden[:, 1] = 0
+    with torch.no_grad():
+        masked = model(events=hidden).mean(0)
+    expected = 1 - whole[0] @ (masked / masked.norm()).numpy()
+    assert step_sensitivity(model, first)[1] == pytest.approx(expected, abs=1e-5)
