@@ -48,7 +48,7 @@ BATCH = st.lists(st.integers(0, 3), min_size=2, max_size=8).filter(lambda labels
 def test_triplet_against_loops(labels, D, seed, kind, margin):
     features = draw(len(labels), D, seed)
     found = batch_hard_triplet(features, torch.tensor(labels), margin, kind)
-    assert float(found) == pytest.approx(triplet_reference(features, labels, margin, kind), abs=1e-6)
+    assert float(found) == pytest.approx(triplet_reference(features, labels, margin, kind), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["cosine", "euclidean"])

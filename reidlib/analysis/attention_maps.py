@@ -90,10 +90,15 @@ def agreement(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     return _correlation(*map(torch.from_numpy, ranks)).numpy()
 
 
+def clip_attention(model: nn.Module, clips: Tensor) -> dict[str, np.ndarray]:
+    """`model.attention` as arrays, wherever the model lives: clips `[n, T, 2, H, W]` -> layer -> `[n, T, h, w]`."""
+    maps = model.attention(events=clips.to(next(model.parameters()).device))
+    return {layer: values.cpu().numpy() for layer, values in maps.items()}
+
+
 def tracklet_attention(model: nn.Module, clips: Tensor) -> dict[str, np.ndarray]:
     """Mean attention over the clips and steps of one tracklet: clips `[n, T, 2, H, W]` -> layer -> `[h, w]`."""
-    maps = model.attention(events=clips.to(next(model.parameters()).device))
-    return {layer: values.mean((0, 1)).cpu().numpy() for layer, values in maps.items()}
+    return {layer: values.mean((0, 1)) for layer, values in clip_attention(model, clips).items()}
 
 
 def ssam_rates(model: nn.Module, batches: Iterable[dict]) -> pd.DataFrame:

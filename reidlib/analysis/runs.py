@@ -42,8 +42,9 @@ def describe_run(experiment: Experiment, name: str) -> dict[tuple[str, str], str
         ("model", "other options"): ", ".join(f"{key} = {value}" for key, value in run.options.items() if key not in _TOLD) or "none",
         ("model", "parameters"): f"{sum(p.numel() for p in model.parameters()):,}",
     }
+    start = {("training", "starting weights"): title(ROWS[name].start) if run.start else "fresh"}
     batch = {("training", "batch (people × clips)"): f"{run.train.people} × {run.train.clips}"}
-    return facts | _plain("clips", run.clips) | _plain("training", run.train) | batch | _plain("training", run.train.loss)
+    return facts | _plain("clips", run.clips) | _plain("training", run.train) | start | batch | _plain("training", run.train.loss)
 
 
 def _plain(part: str, settings) -> dict[tuple[str, str], str]:

@@ -38,12 +38,14 @@ def test_every_row_of_the_study_changes_one_thing(tmp_path):
     assert table.loc["sew_resnet18", "change"] == "–"
     both = table.loc["s3ce_net", "change"].split("; ")
     assert [change.split(":")[0] for change in both] == ["SSAM", "STFS"]
-    one = table.drop(index=["sew_resnet18", "s3ce_net"])["change"]
+    one = table.drop(index=["sew_resnet18", "s3ce_net", "resnet18_events"])["change"]
     assert {name: change.count("→") for name, change in one.items()} == dict.fromkeys(one.index, 1)
     assert table.loc["causal", "change"].endswith(", causal")
     assert table.loc["steps16", "change"] == "time steps T: 8 → 16"
-    assert table.loc["resnet18_events", "change"].endswith("→ ReLU")
-    assert table.loc["stfs_spatial", "change"] == "STFS: 2 strided subsets of the steps + 4 bands, weight 1 → 4 bands, weight 1"
+    neurons, start = table.loc["resnet18_events", "change"].split("; ")  # a twin cannot start from itself
+    assert neurons.endswith("→ ReLU") and start == "starting weights: ReLU twin → fresh"
+    assert table.loc["fresh_baseline", "change"] == "starting weights: ReLU twin → fresh"
+    assert table.loc["stfs_spatial", "change"] == "STFS: 2 strided subsets of the steps + 4 bands, weight 0.5 → 4 bands, weight 0.5"
 
 
 def test_a_row_without_change_says_so(tmp_path):
@@ -61,7 +63,7 @@ def test_settings_are_split_into_common_and_different(tmp_path):
     assert told["seeds"] == "0, 1"
     assert told["event frame (height × width)"] == "32 × 16"
     rows = differs.set_index("setting")
-    assert list(rows.index) == ["neurons", "SSAM", "STFS", "parameters"]
+    assert sorted(rows.index) == ["SSAM", "STFS", "neurons", "parameters", "starting weights"]
     assert rows.loc["neurons", "ReLU twin"] == "ReLU"
     assert rows.loc["SSAM", "spiking baseline"] == "none"
     assert rows.loc["parameters", "spiking baseline"] == rows.loc["parameters", "ReLU twin"]
