@@ -9,7 +9,7 @@ import pandas as pd
 from reidlib.files import write_atomically, write_text
 from reidlib.reports.records import read_records
 
-MARKS = ("<!-- study: written by `make study`, not by hand -->", "<!-- end of study -->")
+MARKS = ("<!-- results: written by `python -m reidlib.reports publish`, not by hand -->", "<!-- end of results -->")
 #: Figures worth keeping, by name; those a run does not have are left out.
 FIGURES = ("02_learning_curves", "02_firing_rates", "02_ranked_lists", "03_differences", "03_spread", "05_attention_right", "07_energy")
 
@@ -40,7 +40,7 @@ def _page(records: dict[str, dict], files: Sequence[str]) -> str:
     made = _made(records)
     rows = [f"| {key} | {value} |" for key, value in made.items()]
     listed = [f"* [{name}]({name})" for name in files]
-    lines = ["# The latest study", "", "Written by `make study` from the files of the run; nothing here is typed by hand.", ""]
+    lines = ["# A published run", "", "Written by `python -m reidlib.reports publish` from the files of the run; nothing here is typed by hand.", ""]
     lines += ["| | |", "|---|---|", *rows, "", "## Headlines", "", *_headlines(records), "", "## Files", "", *listed, ""]
     return "\n".join(lines)
 
