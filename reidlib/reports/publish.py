@@ -40,7 +40,8 @@ def _page(records: dict[str, dict], files: Sequence[str]) -> str:
     made = _made(records)
     rows = [f"| {key} | {value} |" for key, value in made.items()]
     listed = [f"* [{name}]({name})" for name in files]
-    lines = ["# A published run", "", "Written by `python -m reidlib.reports publish` from the files of the run; nothing here is typed by hand.", ""]
+    source = "Written by `python -m reidlib.reports publish` from the files of the run; nothing here is typed by hand."
+    lines = ["# A published run", "", source, ""]
     lines += ["| | |", "|---|---|", *rows, "", "## Headlines", "", *_headlines(records), "", "## Files", "", *listed, ""]
     return "\n".join(lines)
 
