@@ -22,7 +22,7 @@ ALONE = ["02_training", "07_efficiency"]
 # (Trainings are found again by the hash of their settings: a change in the plots re-runs notebooks and no training.)
 NOT_RESULTS = ["reports", "efficiency.py"]
 CODE = {
-    "01_data": ["events", "datasets", "plots", "config.py", "experiment.py", "files.py"],
+    "01_data": ["events", "datasets", "analysis", "metrics", "plots", "ablations.py", "config.py", "evaluation.py", "experiment.py", "files.py"],
     "07_efficiency": [path.name for path in sorted(Path("reidlib").iterdir()) if path.name != "reports"],
 }
 # Presets whose every (row, seed) is trained as a job of its own before the notebooks, one core each.
