@@ -69,6 +69,8 @@ def _summary(records: dict[str, dict], folder: Path) -> str:
     """The result table and the headlines of the training notebook, as Markdown."""
     result = records["02_training"]
     table = pd.DataFrame(result["tables"]["results"])
+    if "protocol" in table:  # the set's own protocol stands first; the others are in the folder
+        table = table[table["protocol"] == table["protocol"].iloc[0]]
     head = "| " + " | ".join(map(str, table.columns)) + " |"
     rows = ["| " + " | ".join("" if pd.isna(cell) else str(cell) for cell in row) + " |" for row in table.itertuples(index=False)]
     made = _made(records)
