@@ -12,7 +12,7 @@ AFTER = {
     "02_training": ["01_data"],
     "03_ablations": ["02_training"],
     "04_embeddings": ["02_training"],
-    "05_attention": ["02_training"],
+    "05_attention": ["03_ablations"],  # both train "ssam" where nothing was trained ahead
     "07_efficiency": ["02_training"],
 }
 DEFAULT = ["02_training"]

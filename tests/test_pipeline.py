@@ -14,7 +14,7 @@ from html_check import check_page
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 ALONE = ["02_training", "07_efficiency"]  # these get both cores, see the Snakefile
-NBVAL = ("-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile")
+NBVAL = ("-q", "-p", "no:cacheprovider", "--nbval-cell-timeout", "300")
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
 
 
@@ -80,15 +80,15 @@ def test_a_second_run_has_nothing_to_do(checkout):
 
 
 def test_executed_notebooks_repeat_themselves_strictly(checkout):
-    """With the threads they ran with: rounding moves a potential across the threshold now and then, and operation counts with it."""
+    """One after the other (they train anew, beside themselves), with the threads they ran with: rounding moves a potential across the threshold now and then, and operation counts with it."""
     for threads, names in ((1, [name for name in NOTEBOOKS if name not in ALONE]), (2, ALONE)):
         executed = [f"reports/walkers-tiny/notebooks/{name}.ipynb" for name in names]
-        run(checkout, "-m", "pytest", *NBVAL, "--nbval", "--nbval-cell-timeout", "300", *executed, threads=threads)
+        run(checkout, "-m", "pytest", *NBVAL, "--nbval", *executed, threads=threads)
 
 
 def test_committed_notebooks_hold_what_they_mark(checkout):
     notebooks = [f"notebooks/{name}.ipynb" for name in NOTEBOOKS]
-    done = run(checkout, "-m", "pytest", *NBVAL, "--nbval-lax", "--nbval-cell-timeout", "300", *notebooks)
+    done = run(checkout, "-m", "pytest", *NBVAL, "--nbval-lax", "-n", "2", "--dist", "loadfile", *notebooks)
     assert "failed" not in done.stdout
 
 
