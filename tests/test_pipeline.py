@@ -13,7 +13,6 @@ from html_check import check_page
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-ALONE = ["02_training", "07_efficiency"]  # these get both cores, see the Snakefile
 NBVAL = ("-q", "-p", "no:cacheprovider", "--nbval-cell-timeout", "300")
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
 
@@ -27,13 +26,13 @@ def checkout(tmp_path_factory) -> Path:
     for name in ("notebooks", "reidlib"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     shutil.copytree(ROOT / "reports" / "study", folder / "reports" / "study")
-    run(folder, "-m", "snakemake", "--cores", "2", "--quiet", "rules", "--config", "preset=tiny", "command=make report PRESET=tiny")
+    run(folder, "-m", "snakemake", "--cores", "1", "--quiet", "rules", "--config", "preset=tiny", "command=make report PRESET=tiny")
     return folder
 
 
-def run(folder: Path, *arguments: str, check: bool = True, threads: int = 1) -> subprocess.CompletedProcess:
+def run(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
     # The package of the copy and its own data folder.
-    environment = os.environ | {"PYTHONPATH": str(folder), "REIDLIB_DATA": str(folder / "data"), "OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {"PYTHONPATH": str(folder), "REIDLIB_DATA": str(folder / "data"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
     assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
@@ -80,10 +79,9 @@ def test_a_second_run_has_nothing_to_do(checkout):
 
 
 def test_executed_notebooks_repeat_themselves_strictly(checkout):
-    """One after the other (they train anew, beside themselves), with the threads they ran with: rounding moves a potential across the threshold now and then, and operation counts with it."""
-    for threads, names in ((1, [name for name in NOTEBOOKS if name not in ALONE]), (2, ALONE)):
-        executed = [f"reports/walkers-tiny/notebooks/{name}.ipynb" for name in names]
-        run(checkout, "-m", "pytest", *NBVAL, "--nbval", *executed, threads=threads)
+    """One after the other, and on one thread like the run they are compared with: they train anew, in a folder beside themselves."""
+    executed = [f"reports/walkers-tiny/notebooks/{name}.ipynb" for name in NOTEBOOKS]
+    run(checkout, "-m", "pytest", *NBVAL, "--nbval", *executed)
 
 
 def test_committed_notebooks_hold_what_they_mark(checkout):
