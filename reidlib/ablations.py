@@ -1,15 +1,18 @@
 """The rows of the ablation study: a name, what it changes, and nothing else. A new method or variant joins here."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+_RELU = "_relu"
 
 
 @dataclass(frozen=True)
 class Row:
     """One trained variant. `options` go to `build_model`, `clips` and `train` replace fields of the preset's settings.
 
-    start: the row, at the same seed, whose trained weights this one begins with; "" for fresh weights. The spiking rows begin with their
-    ReLU twin: that was the one change that brought them near it (notebook 03). reference: the row it is compared with, of which it
-    changes one thing; "" for none.
+    start: the row, at the same seed, whose trained weights this one begins with; "" for fresh weights, None for its own ReLU twin
+    NAME_relu (see `row`). The spiking rows begin with their twins: that was the one change that brought them near the twins (notebook
+    03), and with SSAM in the twin too it gets as much training as every other layer. reference: the row it is compared with, of which
+    it changes one thing; "" for none.
     """
 
     name: str
@@ -19,8 +22,15 @@ class Row:
     options: dict = field(default_factory=dict)
     clips: dict = field(default_factory=dict)
     train: dict = field(default_factory=dict)
-    start: str = "resnet18_events"
+    start: str | None = None
     reference: str = "s3ce_net"
+
+    def __post_init__(self):
+        if self.start is None:
+            object.__setattr__(self, "start", self.name + _RELU)
+
+
+_WITHOUT_SPIKES = {"neuron": {"kind": "relu"}}
 
 
 def _sampling(**changes) -> dict:
@@ -31,7 +41,8 @@ ROWS: dict[str, Row] = {
     row.name: row
     for row in (
         Row("resnet18_events", "ReLU twin", "resnet18_events", "reference", start="", reference="sew_resnet18"),
-        Row("sew_resnet18", "spiking baseline", "sew_resnet18", "parts", reference=""),
+        Row("s3ce_net_relu", "S3CE-Net with ReLU", "s3ce_net", "reference", _WITHOUT_SPIKES, start=""),
+        Row("sew_resnet18", "spiking baseline", "sew_resnet18", "parts", start="resnet18_events", reference=""),
         Row("ssam", "+ SSAM", "s3ce_net", "parts", {"sampling": None}, reference="sew_resnet18"),
         Row("stfs", "+ STFS", "s3ce_net", "parts", {"ssam": ()}, reference="sew_resnet18"),
         Row("s3ce_net", "S3CE-Net (SSAM + STFS)", "s3ce_net", "parts", reference="sew_resnet18"),
@@ -55,7 +66,11 @@ PARTS = ("sew_resnet18", "ssam", "stfs", "s3ce_net")
 
 
 def row(name: str) -> Row:
-    """The row called `name`; ValueError lists the legal names."""
+    """The row called `name`, or the ReLU twin NAME_relu of a row, which is trained to start it; ValueError lists the legal names."""
+    base = name.removesuffix(_RELU)
+    if name not in ROWS and base in ROWS and base != name:
+        options = ROWS[base].options | _WITHOUT_SPIKES
+        return replace(ROWS[base], name=name, title=f"{ROWS[base].title}, ReLU twin", options=options, start="", reference=base)
     if name not in ROWS:
         raise ValueError(f"unknown ablation row {name!r}; choose one of {', '.join(ROWS)}")
     return ROWS[name]

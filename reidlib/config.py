@@ -34,11 +34,11 @@ class Preset:
     def run(self, name: str, seed: int) -> RunSettings:
         """The settings of one ablation row at one seed."""
         chosen = row(name)
-        own = self.own.get(chosen.model, {})
-        options = self.model | own | chosen.options
-        sampling = chosen.options.get("sampling", {})
-        if chosen.model == "s3ce_net" and sampling is not None:
-            options["sampling"] = own.get("sampling", {}) | sampling  # a row changes single fields of STFS
+        shared = self.model | self.own.get(chosen.model, {})
+        options = shared | chosen.options
+        for name in ("neuron", "sampling"):  # of these a row changes single fields
+            if isinstance(options.get(name), dict):
+                options[name] = shared.get(name, {}) | options[name]
         clips, train = replace(self.clips, **chosen.clips), replace(self.train, **chosen.train)
         start = self.run(chosen.start, seed) if chosen.start else None
         return RunSettings(chosen.model, options, clips, train, self.validation_people, seed, start)

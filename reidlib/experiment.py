@@ -156,8 +156,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.command == "rows":
         chosen = preset(options.preset, options.dataset)
+        needed = dict.fromkeys(one for name in chosen.rows for one in (row(name).start, name) if one)  # a start before who needs it
         for seed in range(options.seed, options.seed + chosen.seeds):
-            for name in chosen.rows:
+            for name in needed:
                 print(name, seed, row(name).start or "-")
         return
     experiment = Experiment(options.dataset, options.preset, options.seed, options.output_dir, options.data, options.gait)

@@ -6,11 +6,13 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import torch
 
 from reidlib.ablations import MAIN, PARTS, ROWS, row
 from reidlib.config import DATASETS, PRESETS, preset
 from reidlib.experiment import Experiment
-from reidlib.models import build_model
+from reidlib.models import build_model, spiking_layers
+from reidlib.training import copy_weights
 
 
 @pytest.fixture(scope="module")
@@ -111,4 +113,35 @@ def test_command_line_lists_the_trainings():
     listed = subprocess.run(
         [sys.executable, "-m", "reidlib.experiment", "rows", "--preset", "study", "--seed", "5"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert len(listed) == 3 * len(ROWS) and "s3ce_net 5 resnet18_events" in listed and "resnet18_events 7 -" in listed
+    assert len(listed) == len(set(listed)) and {f"{name} {seed}" for name in ROWS for seed in (5, 6, 7)} <= {
+        line.rpartition(" ")[0] for line in listed
+    }
+    for expected in ("sew_resnet18 5 resnet18_events", "resnet18_events 7 -", "joint 6 joint_relu", "joint_relu 6 -"):
+        assert expected in listed
+    done = {"-"}
+    for line in listed:  # what another begins with comes before it
+        name, seed, start = line.split()
+        assert start == "-" or f"{start} {seed}" in done, line
+        done.add(f"{name} {seed}")
+
+
+def test_a_spiking_row_begins_with_itself_in_relu():
+    study = preset("study", "walkers")
+    for name in study.rows:
+        run = study.run(name, 1)
+        if run.start is None:
+            assert name == "fresh_baseline" or run.options.get("neuron", {}).get("kind") == "relu" or run.model == "resnet18_events"
+            continue
+        assert (run.start.clips, run.start.train, run.start.seed, run.start.start) == (run.clips, run.train, 1, None)
+        torch.manual_seed(0)
+        spiking, twin = (build_model(one.model, 5, **one.options) for one in (run, run.start))
+        assert not spiking_layers(twin) and len(spiking_layers(spiking)) >= 17
+        copy_weights(twin, spiking)  # every tensor finds its place, and none is left over
+        assert spiking.state_dict().keys() == twin.state_dict().keys()
+
+
+def test_rows_are_found_by_name():
+    assert row("joint_relu").options == {"coupling": "joint", "neuron": {"kind": "relu"}} and row("joint_relu").start == ""
+    for unknown in ("nothing", "nothing_relu", "_relu"):
+        with pytest.raises(ValueError, match=f"unknown ablation row '{unknown}'; choose one of resnet18_events"):
+            row(unknown)

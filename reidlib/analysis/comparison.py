@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from reidlib.ablations import ROWS
+from reidlib.ablations import row
 from reidlib.experiment import Experiment
 from reidlib.metrics import paired_difference
 
@@ -77,7 +77,7 @@ def difference_table(experiment: Experiment, names: tuple[str, ...], seed: int =
     pairs = {name: reference_of(name) for name in names if reference_of(name) in names}
     scores = {name: experiment.average_precisions(name) for name in dict.fromkeys((*pairs, *pairs.values()))}
     people = experiment.query_people()
-    found = [{"group": ROWS[name].group} | _difference(name, pairs[name], scores, people, seed) for name in pairs]
+    found = [{"group": row(name).group} | _difference(name, pairs[name], scores, people, seed) for name in pairs]
     if not found:
         raise ValueError(f"none of the rows {', '.join(names)} stands beside the row it is compared with: nothing to compare")
     return pd.DataFrame(found)
@@ -138,9 +138,9 @@ def _signed(value: float) -> str:
 
 def reference_of(name: str) -> str | None:
     """The row that another row changes one thing of; None for the baseline itself."""
-    return ROWS[name].reference or None
+    return row(name).reference or None
 
 
 def title(name: str) -> str:
     """How a row is called in tables."""
-    return "raw event counts" if name == "counts" else ROWS[name].title
+    return "raw event counts" if name == "counts" else row(name).title

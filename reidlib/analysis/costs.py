@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from reidlib.ablations import ROWS
+from reidlib.ablations import row
 from reidlib.analysis.samples import first_clips
 from reidlib.efficiency import PJ_PER_AC, PJ_PER_MAC, count_parameters, latency, operations, peak_memory_of_training_step
 from reidlib.experiment import Experiment
@@ -30,7 +30,7 @@ def cost_tables(experiment: Experiment, names: tuple[str, ...], clips: int = 16)
         model = experiment.model(name)
         inputs = first_clips(experiment.store, experiment.test_index, experiment.run_settings(name).clips, clips)
         per_clip = pd.concat([clip_costs(model, clip[None]).assign(clip=i) for i, clip in enumerate(inputs)])
-        costs.append({"name": name, "title": ROWS[name].title} | _summary(model, per_clip))
+        costs.append({"name": name, "title": row(name).title} | _summary(model, per_clip))
         by_stage = per_clip.groupby("stage", sort=False)[["mac_uJ", "ac_uJ"]].sum() / clips
         stages.append(by_stage.reset_index().assign(name=name))
     return pd.DataFrame(costs), pd.concat(stages, ignore_index=True)
@@ -95,7 +95,7 @@ def ratio_sentences(ratios: pd.DataFrame, name: str = "s3ce_net", twin: str = "r
     ratio = lines.loc[name, "ratio"]
     kept = "holds" if ratio <= limit else "does not hold"
     first = (
-        f'{lines.loc[name, "title"]} needs {ratio:.3f} of the energy of its {lines.loc[twin, "title"]} ({1 / ratio:.1f} times less): '
+        f"{lines.loc[name, 'title']} needs {ratio:.3f} of the energy of its {lines.loc[twin, 'title']} ({1 / ratio:.1f} times less): "
         f'"at most {limit:g}" {kept} for this run.'
     )
     others = [f"{line.title} {line.ratio:.3f}" for line in ratios.itertuples() if line.name not in (name, twin)]
@@ -191,10 +191,10 @@ def paper_sizes(names: tuple[str, ...], width: int = 64, size: tuple[int, int] =
     """
     rows = []
     for name in names:
-        model = build_model(ROWS[name].model, 2, width=width, **ROWS[name].options).eval()
+        model = build_model(row(name).model, 2, width=width, **row(name).options).eval()
         costs = clip_costs(model, torch.zeros(1, steps, 2, *size))
         ssam = costs.loc[costs["stage"].str.startswith("SSAM"), "dense"].sum() / costs["dense"].sum()
-        shared = {"name": name, "title": ROWS[name].title, "width": width, "height x width": f"{size[0]} x {size[1]}", "T": steps}
+        shared = {"name": name, "title": row(name).title, "width": width, "height x width": f"{size[0]} x {size[1]}", "T": steps}
         rows.append({**shared, "parameters": embedding_parameters(model), "dense": int(costs["dense"].sum()), "ssam_share": ssam})
     return pd.DataFrame(rows)
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 import pandas as pd
 from torch import nn
 
-from reidlib.ablations import ROWS
+from reidlib.ablations import row
 from reidlib.analysis.comparison import reference_of, title
 from reidlib.analysis.samples import spread_rows
 from reidlib.datasets import ClipSettings
@@ -42,7 +42,7 @@ def describe_run(experiment: Experiment, name: str) -> dict[tuple[str, str], str
         ("model", "other options"): ", ".join(f"{key} = {value}" for key, value in run.options.items() if key not in _TOLD) or "none",
         ("model", "parameters"): f"{sum(p.numel() for p in model.parameters()):,}",
     }
-    start = {("training", "starting weights"): title(ROWS[name].start) if run.start else "fresh"}
+    start = {("training", "starting weights"): "its ReLU twin" if run.start else "fresh"}
     batch = {("training", "batch (people × clips)"): f"{run.train.people} × {run.train.clips}"}
     return facts | _plain("clips", run.clips) | _plain("training", run.train) | start | batch | _plain("training", run.train.loss)
 
@@ -120,7 +120,7 @@ def changes_table(experiment: Experiment, names: Iterable[str]) -> pd.DataFrame:
         changes = [] if reference is None else _changes(described[reference], described[name])
         compared = "–" if reference is None else title(reference)
         text = "; ".join(changes) or ("–" if reference is None else "nothing")
-        found.append({"row": name, "title": title(name), "group": ROWS[name].group, "compared with": compared, "change": text})
+        found.append({"row": name, "title": title(name), "group": row(name).group, "compared with": compared, "change": text})
     return pd.DataFrame(found)
 
 

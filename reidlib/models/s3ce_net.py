@@ -214,7 +214,7 @@ class S3CENet(nn.Module):
         per_step = pool_positions(x, self.pooling)  # [T, B, D]
         feature = per_step.mean(0)  # [B, D]
         if not self.training:
-            return self.neck(feature)[0] if self.embedding == "neck" else feature
+            return self.neck.norm(feature) if self.embedding == "neck" else feature
         features, weights = [feature], [1.0]
         if self.sampling is not None and self.sampling.weight:
             extra = sample_subsequences(x, self.sampling, self.pooling)
@@ -223,7 +223,7 @@ class S3CENet(nn.Module):
         if self.step_loss:
             features += list(per_step)
             weights += [self.step_loss / T] * T
-        logits = [self.neck(one)[1] for one in features]
+        logits = [self.neck(feature)[1], *(self.neck.sampled(one) for one in features[1:])]
         return ReidOutput(features, logits, weights=weights)
 
     def features(self, events: Tensor) -> list[Tensor]:
@@ -236,9 +236,7 @@ class S3CENet(nn.Module):
     def attention(self, events: Tensor) -> dict[str, Tensor]:
         """What SSAM adds, per place and step: mean over channels of its spikes, `{"stage2": [B, T, H, W], ...}`."""
         maps = {}
-        handles = [
-            module.register_forward_hook(_keep_contribution(maps, f"stage{stage}")) for stage, module in self.backbone.after.items()
-        ]
+        handles = [module.register_forward_hook(_keep_contribution(maps, f"stage{stage}")) for stage, module in self.backbone.after.items()]
         try:
             with torch.no_grad():
                 self.features(events)

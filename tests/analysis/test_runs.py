@@ -38,13 +38,14 @@ def test_every_row_of_the_study_changes_one_thing(tmp_path):
     assert table.loc["sew_resnet18", "change"] == "–"
     both = table.loc["s3ce_net", "change"].split("; ")
     assert [change.split(":")[0] for change in both] == ["SSAM", "STFS"]
-    one = table.drop(index=["sew_resnet18", "s3ce_net", "resnet18_events"])["change"]
+    one = table.drop(index=["sew_resnet18", "s3ce_net", "resnet18_events", "s3ce_net_relu"])["change"]
     assert {name: change.count("→") for name, change in one.items()} == dict.fromkeys(one.index, 1)
     assert table.loc["causal", "change"].endswith(", causal")
     assert table.loc["steps16", "change"] == "time steps T: 8 → 16"
-    neurons, start = table.loc["resnet18_events", "change"].split("; ")  # a twin cannot start from itself
-    assert neurons.endswith("→ ReLU") and start == "starting weights: ReLU twin → fresh"
-    assert table.loc["fresh_baseline", "change"] == "starting weights: ReLU twin → fresh"
+    for twin in ("resnet18_events", "s3ce_net_relu"):
+        neurons, start = table.loc[twin, "change"].split("; ")  # a twin cannot start from itself
+        assert neurons.endswith("→ ReLU") and start == "starting weights: its ReLU twin → fresh"
+    assert table.loc["fresh_baseline", "change"] == "starting weights: its ReLU twin → fresh"
     assert table.loc["stfs_spatial", "change"] == "STFS: 2 strided subsets of the steps + 4 bands, weight 0.5 → 4 bands, weight 0.5"
 
 

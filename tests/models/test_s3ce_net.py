@@ -53,6 +53,19 @@ def test_every_sampled_feature_passes_the_same_neck():
     torch.testing.assert_close(torch.stack(output.features[-T:]).mean(0), output.features[0])
 
 
+def test_running_statistics_are_those_of_the_whole_feature():
+    """Test time meets the whole feature only: subsequences, whose maxima are smaller, must leave no trace in its normalisation."""
+    x = event_frames(B=6)
+    necks = {}
+    for name, options in {"with": {"step_loss": 0.5}, "without": {"sampling": None}}.items():
+        model = tiny(**options)
+        output = model(x)
+        necks[name] = model.neck.norm
+        torch.testing.assert_close(model.neck.norm.running_mean, 0.1 * output.features[0].mean(0))
+    for buffer in ("running_mean", "running_var", "num_batches_tracked"):
+        assert torch.equal(getattr(necks["with"], buffer), getattr(necks["without"], buffer))
+
+
 def test_stfs_without_any_subsequence_is_no_stfs():
     output = tiny(sampling=SamplingSettings(temporal=0, spatial=0))(event_frames())
     assert len(output.features) == 1 and output.weights == [1.0]
