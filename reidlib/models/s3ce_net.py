@@ -234,13 +234,18 @@ class S3CENet(nn.Module):
         return self.backbone(events.transpose(0, 1))
 
     def attention(self, events: Tensor) -> dict[str, Tensor]:
-        """What SSAM adds, per place and step: mean over channels of its spikes, `{"stage2": [B, T, H, W], ...}`."""
-        maps = {}
+        """What SSAM adds, per place and step: mean over channels of its spikes, `{"stage2": [B, T, H, W], ...}`.
+
+        Computed as at test time, whatever the mode: looking must not move the running statistics.
+        """
+        maps, training = {}, self.training
+        self.eval()
         handles = [module.register_forward_hook(_keep_contribution(maps, f"stage{stage}")) for stage, module in self.backbone.after.items()]
         try:
             with torch.no_grad():
                 self.features(events)
         finally:
+            self.train(training)
             for handle in handles:
                 handle.remove()
         return maps

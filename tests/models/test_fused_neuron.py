@@ -273,3 +273,11 @@ def test_firing_rates_are_means_over_calls_and_the_hooks_go():
 
 def _fail():
     raise RuntimeError("inside")
+
+
+def test_a_second_derivative_is_refused_and_not_wrong():
+    x = torch.rand(3, 4, requires_grad=True)
+    spikes = NeuronSettings().build()(3 * x)
+    (first,) = torch.autograd.grad((spikes * x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()

@@ -123,6 +123,13 @@ def test_attention_is_what_ssam_adds():
     assert not maps["stage2"].requires_grad
 
 
+def test_looking_at_attention_changes_nothing():
+    model = tiny().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.attention(event_frames())
+    assert model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_options_are_checked():
     with pytest.raises(ValueError, match=r"SSAM stages \(2, 5\)"):
         tiny(ssam=(2, 5))

@@ -11,6 +11,7 @@ import math
 import numpy as np
 import torch
 from numba import njit
+from torch.autograd.function import once_differentiable
 
 _OPTIONS = {"cache": True, "nogil": True, "fastmath": {"contract"}}
 
@@ -71,6 +72,7 @@ class FusedNeuron(torch.autograd.Function):
         return spikes.view(x.shape), last
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad_spikes, _):
         (potential,) = ctx.saved_tensors
         grad = grad_spikes.contiguous().view(potential.shape)  # [T, N]
