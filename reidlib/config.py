@@ -46,13 +46,12 @@ class Preset:
 
 # The recipe that the validation people chose: see notebook 03 for what was tried.
 _MODEL = {"width": 16, "neuron": {"kind": "lif", "tau": 2.0, "decay_input": False}}
-_OWN = {"s3ce_net": {"ssam": (2, 3), "sampling": {"weight": 0.5}}}
 _LOSS = ReidLoss(triplet_weight=0.5)
 _TRAIN = TrainSettings(iterations=600, people=6, clips=4, loss=_LOSS, validate_every=200)
 _CLIPS = ClipSettings()
 _TINY = {
     "model": _MODEL | {"width": 8, "head_channels": 8},
-    "own": {"s3ce_net": _OWN["s3ce_net"] | {"sampling": {"weight": 0.5, "spatial": 2}}},
+    "own": {"s3ce_net": {"sampling": {"spatial": 2}}},  # the last map has two rows
     "clips": replace(_CLIPS, steps=4, size=(32, 16)),
     "train": replace(_TRAIN, iterations=12, people=4, clips=2, validate_every=6),
     "rows": (*PARTS, "resnet18_events", "joint"),
@@ -84,7 +83,7 @@ def _walkers(name: str) -> Preset:
     if name == "paper":
         return Preset(name, "walkers", _LARGE, **_PAPER, validation_people=40)
     study = {"rows": tuple(ROWS), "seeds": 3} if name == "study" else {}
-    return Preset(name, "walkers", _LARGE, _MODEL, _CLIPS, _TRAIN, _OWN, **study, validation_people=40)
+    return Preset(name, "walkers", _LARGE, _MODEL, _CLIPS, _TRAIN, **study, validation_people=40)
 
 
 def _event_reid(name: str) -> Preset:
@@ -96,4 +95,4 @@ def _event_reid(name: str) -> Preset:
         return Preset(name, "event_reid", {}, **_PAPER | {"clips": replace(clips, size=(256, 128))})
     train = replace(_TRAIN, iterations=200)
     study = {"rows": tuple(ROWS), "seeds": 3} if name == "study" else {}
-    return Preset(name, "event_reid", {}, _MODEL, clips, train, _OWN, **study)
+    return Preset(name, "event_reid", {}, _MODEL, clips, train, **study)

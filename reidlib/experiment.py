@@ -166,7 +166,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(experiment.store.cache_key)
         return
     torch.set_num_threads(options.threads)
-    row(options.row or "")
+    if row(options.row or "").name not in experiment.settings.rows:
+        experiment.model(options.row)  # a twin that only gives others their start: nobody asks for its embeddings
+        return
     experiment.embeddings(options.row)
     print(options.row, options.seed, experiment.evaluation(options.row).summary())
 

@@ -11,6 +11,7 @@ TABLE = pd.DataFrame(
     {
         "name": ["lif", "if", "long"],
         "change": ["LIF, decayed input", "IF, wide surrogate", "twice the steps"],
+        "data": ["easy", "easy", "hard"],
         "steps": [300, 300, 1600],
         "validation_mAP": [12.0, 40.0, 48.0],
         "training_mAP": [15.0, 80.0, np.nan],
@@ -27,9 +28,13 @@ def test_the_table_comes_best_first_and_absent_is_none(tmp_path):
     TABLE.to_csv(path, index=False)
     table = recipes.recipe_search(path)
     assert table["name"].tolist() == ["long", "if", "lif"]
+    assert recipes.recipe_search(path)["data"].tolist() == ["hard", "easy", "easy"]
     view = recipes.readable(table)
     assert view.loc["if", "firing rates"] == "0.070 to 0.190"
     assert view.loc["long", "minutes"] == 10
+    pd.concat([TABLE, TABLE.assign(data="hard", validation_mAP=[90.0, 10.0, 20.0])]).to_csv(path, index=False)
+    assert recipes.recipe_search(path)["validation_mAP"].tolist() == [90.0, 48.0, 20.0, 10.0, 40.0, 12.0]  # the latest data first
+    assert recipes.readable(TABLE.assign(firing_low=np.nan))["firing rates"].tolist() == ["no spikes"] * 3
 
 
 def test_a_table_without_its_columns_is_refused(tmp_path):

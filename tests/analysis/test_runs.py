@@ -46,7 +46,7 @@ def test_every_row_of_the_study_changes_one_thing(tmp_path):
         neurons, start = table.loc[twin, "change"].split("; ")  # a twin cannot start from itself
         assert neurons.endswith("→ ReLU") and start == "starting weights: its ReLU twin → fresh"
     assert table.loc["fresh_baseline", "change"] == "starting weights: its ReLU twin → fresh"
-    assert table.loc["stfs_spatial", "change"] == "STFS: 2 strided subsets of the steps + 4 bands, weight 0.5 → 4 bands, weight 0.5"
+    assert table.loc["stfs_spatial", "change"] == "STFS: 2 strided subsets of the steps + 4 bands, weight 1 → 4 bands, weight 1"
 
 
 def test_a_row_without_change_says_so(tmp_path):
