@@ -5,6 +5,7 @@ trains one, `... data` builds the store.
 """
 
 import argparse
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,12 @@ from reidlib.training import RunSettings, load_history, train
 @dataclass
 class Experiment:
     """dataset, preset: names. seed: first seed. output_dir: where runs and results go. data: path of a real set. gait: folder of
-    BVH files that drive the walkers. Trained models are found again by row and seed and used when their settings are the same."""
+    BVH files that drive the walkers. Trained models are found again by row and seed and used when their settings are the same.
+
+    A seed draws everything: weights, batches and, where the set is generated, its people and cameras too. What is true of one pair of
+    cameras need not be true of another, so seeds that shared their data could agree on an accident of it. Without
+    `seed`, everything here is about the first seed; `at` turns to another.
+    """
 
     dataset: str
     preset: str
@@ -40,10 +46,29 @@ class Experiment:
         if self.gait and self.dataset != "walkers":
             raise ValueError(f"GAIT drives the built-in walkers only, not {self.dataset!r}")
 
+    @property
+    def generated(self) -> bool:
+        """Whether every seed has data of its own."""
+        return self.dataset == "walkers"
+
+    def at(self, seed: int | None) -> "Experiment":
+        """This experiment with another first seed, whose data it has; itself for its own seed or None."""
+        if seed is None or seed == self.seed:
+            return self
+        others: dict[int, Experiment] = self.__dict__.setdefault("_others", {})
+        if seed not in others:
+            other = others[seed] = copy.copy(self)
+            other.seed = seed
+            if self.generated:
+                for drawn in ("store", "index", "_split", "validation", "protocols"):
+                    other.__dict__.pop(drawn, None)
+        return others[seed]
+
     @cached_property
     def store(self) -> TrackletStore:
         """The tracklet store, built on first use and read into memory."""
-        options = self.settings.data | ({"gait": str(self.gait)} if self.gait else {})
+        drawn = {"seed": self.seed} if self.generated else {}
+        options = self.settings.data | drawn | ({"gait": str(self.gait)} if self.gait else {})
         return load_dataset(self.dataset, data=self.data or None, options=options).load()
 
     @cached_property
@@ -89,9 +114,9 @@ class Experiment:
 
     def model(self, name: str, seed: int | None = None) -> nn.Module:
         """The trained model of a row, in `eval` mode; trained now unless it already was."""
-        run = self.run_settings(name, seed)
-        start = None if run.start is None else lambda: self.model(row(name).start, seed)
-        return train(run, self.store, self.train_index, self.folder(name, seed), self.validation, start)
+        here, run = self.at(seed), self.run_settings(name, seed)
+        start = None if run.start is None else lambda: here.model(row(name).start)
+        return train(run, here.store, here.train_index, here.folder(name), here.validation, start)
 
     def history(self, name: str, seed: int | None = None) -> pd.DataFrame:
         """Losses, learning rate, validation mAP and firing rates over the steps of a trained row."""
@@ -105,16 +130,16 @@ class Experiment:
 
     def embeddings(self, name: str, seed: int | None = None) -> np.ndarray:
         """Unit embeddings `[N, D]` of the test tracklets by a trained row; `name="counts"` is the raw, untrained baseline."""
-        run = self.run_settings("s3ce_net" if name == "counts" else name, seed)
+        here, run = self.at(seed), self.run_settings("s3ce_net" if name == "counts" else name, seed)
         if name == "counts":
-            return count_embeddings(self.store, self.test_index, run.clips)
-        key = settings_hash(run.with_data(self.store.cache_key))
-        path = self.folder(name, seed) / "embeddings.npz"
+            return count_embeddings(here.store, here.test_index, run.clips)
+        key = settings_hash(run.with_data(here.store.cache_key))
+        path = here.folder(name) / "embeddings.npz"
         if path.exists():
             with np.load(path) as saved:
                 if str(saved["key"]) == key:
                     return saved["embeddings"]
-        vectors = embed(self.model(name, seed), self.store, self.test_index, run.clips)
+        vectors = embed(here.model(name), here.store, here.test_index, run.clips)
         write_atomically(path, lambda temporary: np.savez(temporary, embeddings=vectors, key=key))
         return vectors
 
@@ -122,10 +147,14 @@ class Experiment:
         """Ranking numbers of a row under one protocol."""
         if protocol not in self.protocols:
             raise ValueError(f"unknown protocol {protocol!r}; this set has {', '.join(self.protocols)}")
-        return evaluate(self.embeddings(name, seed), self.protocols[protocol])
+        return evaluate(self.embeddings(name, seed), self.at(seed).protocols[protocol])
 
     def average_precisions(self, name: str, protocols: tuple[str, ...] | None = None) -> np.ndarray:
-        """Average precision in percent per query, `[seeds, queries]`, several protocols side by side: for paired comparisons."""
+        """Average precision in percent per query, `[seeds, queries]`, several protocols side by side: for paired comparisons.
+
+        Where every seed has its own people, a column holds one query of each draw. Its mean over seeds is still the mean of independent
+        people's scores, so a bootstrap over columns grouped by `query_people` is one over all of them, in groups of one per draw.
+        """
         names = protocols or self.directions
         per_seed = [[100 * self.evaluation(name, p, seed).ranking.average_precision for p in names] for seed in self.seeds]
         return np.array([np.concatenate(parts) for parts in per_seed])

@@ -1,5 +1,6 @@
 """The notebooks' way in: presets, caching of trained rows and embeddings, seeds, and the command line."""
 
+import copy
 import subprocess
 import sys
 from dataclasses import asdict
@@ -102,6 +103,25 @@ def test_paired_scores_line_up_with_their_people(tiny):
     assert scores.shape == (len(tiny.seeds), len(people))
     assert np.nanmin(scores) >= 0 and np.nanmax(scores) <= 100
     assert scores.mean() > 0
+
+
+def test_every_seed_draws_its_own_people_and_shares_nothing_else(tiny):
+    other = tiny.at(1)
+    assert tiny.at(None) is tiny.at(0) is tiny and tiny.at(1) is other and other.at(0).seed == 0
+    assert other.store.cache_key != tiny.store.cache_key and other.store.settings["seed"] == 1
+    assert other.folder("stfs") == tiny.folder("stfs", 1) and other.run_settings("stfs") == tiny.run_settings("stfs", 1)
+    for name, protocol in tiny.protocols.items():  # query i of one draw stands beside query i of another
+        for column in ("person", "camera", "subset"):
+            assert (protocol.index[column] == other.protocols[name].index[column]).all()
+    assert not np.array_equal(tiny.embeddings("counts", 1), tiny.embeddings("counts"))
+    np.testing.assert_array_equal(tiny.embeddings("counts", 1), other.embeddings("counts"))
+    assert tiny.evaluation("counts", seed=1).mAP == other.evaluation("counts").mAP
+
+
+def test_a_real_set_is_the_same_for_every_seed(tiny):
+    real = copy.copy(tiny)
+    real.dataset, real._others = "event_reid", {}
+    assert real.at(5).store is tiny.store and real.at(5).seed == 5
 
 
 def test_unknown_protocol(tiny):

@@ -21,11 +21,16 @@ def score_table(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFrame:
     """One row per (ablation row, seed, protocol) with mAP, mINP, Rank-k and their intervals, in percent. "counts" is the raw baseline."""
     found = []
     for name in names:
-        for seed in [experiment.seed] if name == "counts" else experiment.seeds:
+        for seed in seeds_of(experiment, name):
             for protocol in experiment.protocols:
                 scores = experiment.evaluation(name, protocol, seed).summary()
                 found.append({"row": name, "title": title(name), "seed": seed, "protocol": protocol} | scores)
     return pd.DataFrame(found)
+
+
+def seeds_of(experiment: Experiment, name: str) -> list[int]:
+    """The seeds that give a row different numbers: the first alone for raw counts where all seeds share their data."""
+    return experiment.seeds if name != "counts" or experiment.generated else [experiment.seed]
 
 
 def mean_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
@@ -88,7 +93,7 @@ def readable(differences: pd.DataFrame) -> pd.DataFrame:
     seeds = {"spread over seeds": differences["seed_spread"].round(1), "seeds of that sign": _of(differences)}
     columns = {
         "difference (mAP points)": [f"{_signed(line.difference)} {_bracket(line)}" for line in differences.itertuples()],
-        "queries": differences["queries"],
+        "queries per seed": differences["queries"],
     } | (seeds if (differences["seeds"] > 1).any() else {})
     first = [name for name in ("protocol", "group") if name in differences]
     return pd.DataFrame({name: differences[name] for name in (*first, "title", "reference")} | columns).set_index(

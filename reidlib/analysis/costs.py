@@ -23,7 +23,7 @@ def cost_tables(experiment: Experiment, names: tuple[str, ...], clips: int = 16)
 
     First table: name, title, parameters, dense (multiply-accumulates if nothing were sparse), macs (of real operands), synops (accumulates
     driven by spikes), activity (synops / (dense - macs)), energy_uJ (45 nm), energy_sd_uJ (over the clips), stem_share (of the energy).
-    Second table: name, stage, mac_uJ, ac_uJ. The classifier, which only training needs, is left out.
+    Second table: name, stage, mac_uJ, ac_uJ. The classifier, which only training needs, does not run and has no part in it.
     """
     costs, stages = [], []
     for name in names:
@@ -40,7 +40,6 @@ def clip_costs(model: nn.Module, clip: Tensor) -> pd.DataFrame:
     """Operations of embedding one clip `[1, T, 2, H, W]`, summed by stage in order of execution: stage, dense, macs, acs, mac_uJ, ac_uJ."""
     device = next(model.parameters()).device
     table = operations(model, {"events": clip.to(device)}).table
-    table = table[table["layer"] != CLASSIFIER]
     table = table.assign(stage=table["layer"].map(stage_of)).groupby("stage", sort=False)[["dense", "macs", "acs"]].sum().reset_index()
     return table.assign(mac_uJ=table["macs"] * PJ_PER_MAC * 1e-6, ac_uJ=table["acs"] * PJ_PER_AC * 1e-6)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from reidlib.ablations import ROWS
-from reidlib.analysis.comparison import title
+from reidlib.analysis.comparison import seeds_of, title
 from reidlib.datasets import cameras_or_none
 from reidlib.evaluation import Protocol, embed, rank_protocol
 from reidlib.experiment import Experiment
@@ -27,12 +27,10 @@ def rankings(experiment: Experiment, names: Iterable[str], reranked: Iterable[st
     the neighbourhoods twice, as query and as gallery."""
     found: Rankings = {"chance": {key: [chance_ranking(protocol)] for key, protocol in experiment.protocols.items()}}
     for name in ("counts", *names):
-        seeds = [experiment.seed] if name == "counts" else experiment.seeds
-        vectors = [experiment.embeddings(name, seed) for seed in seeds]
-        found[name] = {key: [rank_protocol(v, protocol) for v in vectors] for key, protocol in experiment.protocols.items()}
+        runs = [(experiment.embeddings(name, seed), experiment.at(seed).protocols) for seed in seeds_of(experiment, name)]
+        found[name] = {key: [rank_protocol(vectors, asked[key]) for vectors, asked in runs] for key in experiment.protocols}
         if name in reranked:
-            asked = {key: protocol for key, protocol in experiment.protocols.items() if key in experiment.directions}
-            found[name + _RERANKED] = {key: [_reranked(v, protocol) for v in vectors] for key, protocol in asked.items()}
+            found[name + _RERANKED] = {key: [_reranked(vectors, asked[key]) for vectors, asked in runs] for key in experiment.directions}
     return found
 
 

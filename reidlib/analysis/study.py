@@ -22,7 +22,8 @@ def finished_rows(experiment: Experiment) -> list[str]:
     """Rows of the preset whose every seed is trained with the settings of today."""
 
     def done(name: str, seed: int) -> bool:
-        return finished(experiment.folder(name, seed), experiment.run_settings(name, seed).with_data(experiment.store.cache_key))
+        here = experiment.at(seed)
+        return finished(here.folder(name), here.run_settings(name).with_data(here.store.cache_key))
 
     return [name for name in experiment.settings.rows if all(done(name, seed) for seed in experiment.seeds)]
 
@@ -58,7 +59,7 @@ def _page(experiment: Experiment, names: list[str], means: pd.DataFrame, differe
         "Written by `python -m reidlib.analysis.study` from the files of the runs; nothing here is typed by hand.",
         "",
         f"* {experiment.dataset}, preset {experiment.preset}, seeds {', '.join(map(str, experiment.seeds))}",
-        f"* data {experiment.store.cache_key[:12]}",
+        f"* data {', '.join(dict.fromkeys(experiment.at(seed).store.cache_key[:12] for seed in experiment.seeds))}",
         f"* {made['hardware']['cpu']}, {made['hardware']['cores']} cores; commit {made['commit']}",
         f"* {', '.join(f'{name} {version}' for name, version in made['versions'].items())}",
         f"* rows not finished yet: {', '.join(missing) or 'none'}",

@@ -60,16 +60,15 @@ def subsequence_scores(experiment: Experiment, names: tuple[str, ...], sampling:
 
     Columns: row, part, similarity (array `[N]`), average precision (array `[queries]`, percent).
     """
-    protocol = experiment.protocols["query to gallery"]
     found = []
     for name in names:
-        runs = [
-            subsequence_embeddings(experiment.model(name, seed), experiment.store, protocol.index, _clips(experiment, name), sampling)
-            for seed in experiment.seeds
-        ]
+        runs = []
+        for here in map(experiment.at, experiment.seeds):
+            protocol = here.protocols["query to gallery"]
+            runs.append((subsequence_embeddings(here.model(name), here.store, protocol.index, _clips(here, name), sampling), protocol))
         for part in (WHOLE, *part_names(sampling)):
-            similarity = np.mean([(run[WHOLE] * run[part]).sum(1) for run in runs], axis=0)
-            precision = np.mean([100 * rank_protocol(run[part], protocol).average_precision for run in runs], axis=0)
+            similarity = np.mean([(run[WHOLE] * run[part]).sum(1) for run, _ in runs], axis=0)
+            precision = np.mean([100 * rank_protocol(run[part], protocol).average_precision for run, protocol in runs], axis=0)
             found.append({"row": name, "part": part, "similarity": similarity, "average precision": precision})
     return pd.DataFrame(found)
 
