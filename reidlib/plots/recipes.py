@@ -22,15 +22,17 @@ def recipe_plot(table, *, title: str = "What was tried") -> Figure:
     check_array("the firing rates", table[["firing_low", "firing_high"]].to_numpy(float), "rows 2", finite=False, low=0)
     table = table.sort_values("validation_mAP", ascending=False, kind="stable")
     places = np.arange(len(table))
+    shared = table["steps"].nunique() == 1  # then the title says it once
+    title = f"{title} ({table['steps'].iloc[0]:,} steps each)" if shared else title
+    labels = [wrap(row.change if shared else f"{row.change} ({row.steps:,} steps)", 46) for row in table.itertuples()]
     options = {"sharey": True, "gridspec_kw": {"width_ratios": (3, 2)}}
-    figure, axes = new_figure(1, 2, height=1.2 + 0.33 * len(table), title=title, **options)
+    figure, axes = new_figure(1, 2, height=1.2 + max(0.26, 0.17 * max(map(len, labels))) * len(table), title=title, **options)
     scores, rates = axes[0]
     training, validation = table["training_mAP"].to_numpy(float), table["validation_mAP"].to_numpy(float)
     scores.hlines(places, np.fmin(validation, training), np.fmax(validation, training), color=PALE, linewidth=1.5)
     scores.plot(training, places, "o", color=GREY, markerfacecolor="white", label="its training people")
     scores.plot(validation, places, "o", color=BLUE, label="validation people")
-    labels = ["\n".join(wrap(f"{row.change} ({row.steps:,} steps)", 44)) for row in table.itertuples()]
-    scores.set(yticks=places, yticklabels=labels, ylim=(len(table) - 0.5, -0.5), xlabel="mAP (%)", xlim=(0, None))
+    scores.set(yticks=places, yticklabels=["\n".join(lines) for lines in labels], ylim=(len(table) - 0.5, -0.5), xlabel="mAP (%)", xlim=(0, None))
     rates.hlines(places, table["firing_low"], table["firing_high"], color=VERMILION, linewidth=3)
     rates.axvspan(0, SILENT, color="black", alpha=0.1, linewidth=0)
     rates.set(xlabel="firing rates of its layers", xlim=(0, None))
