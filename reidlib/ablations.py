@@ -35,6 +35,7 @@ _WITHOUT_SPIKES = {"neuron": {"kind": "relu"}}
 
 # STFS and T leave the network as it is, so these rows begin with S3CE-Net's own start and differ in the spiking training alone.
 _SAME_START = "s3ce_net_relu"
+_LONG = {"iterations": 1200}  # do parts that slow learning down pay once it has converged?
 
 
 def _sampling(**changes) -> dict:
@@ -59,6 +60,16 @@ ROWS: dict[str, Row] = {
         Row("stfs_contiguous", "contiguous halves", "s3ce_net", "sampling", _sampling(temporal_form="contiguous"), start=_SAME_START),
         Row("stfs_random", "random halves", "s3ce_net", "sampling", _sampling(temporal_form="random"), start=_SAME_START),
         Row("stfs_drop", "all but one band", "s3ce_net", "sampling", _sampling(spatial_form="drop"), start=_SAME_START),
+        Row(
+            "long_baseline",
+            "spiking baseline, twice the steps",
+            "sew_resnet18",
+            "length",
+            train=_LONG,
+            start="resnet18_events",
+            reference="sew_resnet18",
+        ),
+        Row("long_s3ce", "S3CE-Net, twice the steps", "s3ce_net", "length", train=_LONG, start=_SAME_START, reference="long_baseline"),
         Row("fresh_baseline", "spiking baseline, fresh weights", "sew_resnet18", "start", start="", reference="sew_resnet18"),
         Row("steps4", "T = 4", "s3ce_net", "steps", clips={"steps": 4}, start=_SAME_START),
         Row("steps16", "T = 16", "s3ce_net", "steps", clips={"steps": 16}, start=_SAME_START),

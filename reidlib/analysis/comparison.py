@@ -12,6 +12,7 @@ GROUPS = {
     "coupling": "Coupling of SSAM",
     "sampling": "Forms of STFS",
     "steps": "Time steps",
+    "length": "Longer training",
     "start": "Starting weights",
     "reference": "Without spikes",
 }
