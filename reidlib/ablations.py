@@ -7,7 +7,8 @@ _RELU = "_relu"
 
 @dataclass(frozen=True)
 class Row:
-    """One trained variant. `options` go to `build_model`, `clips` and `train` replace fields of the preset's settings.
+    """One trained variant. `options` go to `build_model`, `clips` and `train` replace fields of the preset's settings, `longer` multiplies
+    its optimiser steps.
 
     start: the row, at the same seed, whose trained weights this one begins with; "" for fresh weights, None for its own ReLU twin
     NAME_relu (see `row`). The spiking rows begin with their twins: that was the one change that brought them near the twins (notebook
@@ -22,6 +23,7 @@ class Row:
     options: dict = field(default_factory=dict)
     clips: dict = field(default_factory=dict)
     train: dict = field(default_factory=dict)
+    longer: int = 1
     start: str | None = None
     reference: str = "s3ce_net"
 
@@ -35,7 +37,6 @@ _WITHOUT_SPIKES = {"neuron": {"kind": "relu"}}
 
 # STFS and T leave the network as it is, so these rows begin with S3CE-Net's own start and differ in the spiking training alone.
 _SAME_START = "s3ce_net_relu"
-_LONG = {"iterations": 1200}  # do parts that slow learning down pay once it has converged?
 
 
 def _sampling(**changes) -> dict:
@@ -60,16 +61,17 @@ ROWS: dict[str, Row] = {
         Row("stfs_contiguous", "contiguous halves", "s3ce_net", "sampling", _sampling(temporal_form="contiguous"), start=_SAME_START),
         Row("stfs_random", "random halves", "s3ce_net", "sampling", _sampling(temporal_form="random"), start=_SAME_START),
         Row("stfs_drop", "all but one band", "s3ce_net", "sampling", _sampling(spatial_form="drop"), start=_SAME_START),
+        # Parts that slow learning down must be judged once it has converged.
         Row(
             "long_baseline",
             "spiking baseline, twice the steps",
             "sew_resnet18",
             "length",
-            train=_LONG,
+            longer=2,
             start="resnet18_events",
             reference="sew_resnet18",
         ),
-        Row("long_s3ce", "S3CE-Net, twice the steps", "s3ce_net", "length", train=_LONG, start=_SAME_START, reference="long_baseline"),
+        Row("long_s3ce", "S3CE-Net, twice the steps", "s3ce_net", "length", longer=2, start=_SAME_START, reference="long_baseline"),
         Row("fresh_baseline", "spiking baseline, fresh weights", "sew_resnet18", "start", start="", reference="sew_resnet18"),
         Row("steps4", "T = 4", "s3ce_net", "steps", clips={"steps": 4}, start=_SAME_START),
         Row("steps16", "T = 16", "s3ce_net", "steps", clips={"steps": 16}, start=_SAME_START),

@@ -39,7 +39,8 @@ class Preset:
         for name in ("neuron", "sampling"):  # of these a row changes single fields
             if isinstance(options.get(name), dict):
                 options[name] = shared.get(name, {}) | options[name]
-        clips, train = replace(self.clips, **chosen.clips), replace(self.train, **chosen.train)
+        steps = {"iterations": chosen.longer * self.train.iterations}
+        clips, train = replace(self.clips, **chosen.clips), replace(self.train, **steps | chosen.train)
         start = self.run(chosen.start, seed) if chosen.start else None
         return RunSettings(chosen.model, options, clips, train, self.validation_people, seed, start)
 
