@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from reidlib import plots
 from reidlib.ablations import PARTS
-from reidlib.analysis.comparison import difference_table, mean_over_seeds, paired, readable, score_table, verdicts
+from reidlib.analysis.comparison import difference_table, forest_table, mean_over_seeds, paired, readable, score_table, verdicts
 from reidlib.experiment import Experiment
 from reidlib.files import write_atomically, write_text
 from reidlib.reports import provenance
+from reidlib.reports.publish import insert_between
+from reidlib.reports.records import write_figure
 from reidlib.training import finished
 
 TWIN = "resnet18_events"
+MARKS = ("<!-- study: written by `python -m reidlib.analysis.study`, not by hand -->", "<!-- end of study -->")
 
 
 def finished_rows(experiment: Experiment) -> list[str]:
@@ -28,9 +32,10 @@ def finished_rows(experiment: Experiment) -> list[str]:
     return [name for name in experiment.settings.rows if all(done(name, seed) for seed in experiment.seeds)]
 
 
-def publish_finished(experiment: Experiment, folder: str | Path) -> list[str]:
-    """Write scores.csv, means.csv, differences.csv and README.md of the finished rows into `folder`; returns their names.
+def publish_finished(experiment: Experiment, folder: str | Path, readme: str | Path | None = None) -> list[str]:
+    """Write scores.csv, means.csv, differences.csv, two figures and README.md of the finished rows into `folder`; returns their names.
 
+    readme: a Markdown file with the two `MARKS`; means and verdicts replace what stands between them.
     Raises ValueError where the baseline or the twin is not finished: there would be nothing to compare with.
     """
     folder, names = Path(folder), finished_rows(experiment)
@@ -45,8 +50,42 @@ def publish_finished(experiment: Experiment, folder: str | Path) -> list[str]:
     means = mean_over_seeds(scores)
     for name, table in (("scores", scores), ("means", means), ("differences", differences)):
         write_atomically(folder / f"{name}.csv", lambda path, table=table: table.round(4).to_csv(path, index=False))
+    _figures(scores, differences, folder)
     write_text(folder / "README.md", _page(experiment, names, means, differences))
+    if readme is not None:
+        insert_between(readme, MARKS, _summary(experiment, means, differences))
     return names
+
+
+def _figures(scores: pd.DataFrame, differences: pd.DataFrame, folder: Path) -> None:
+    plots.use_style()
+    own = scores[scores["protocol"] == "query to gallery"].assign(name=scores["title"])
+    drawn = {
+        "spread": plots.ablation.spread_plot(own, title="mAP of every run, query to gallery"),
+        "differences": plots.ablation.forest_plot(forest_table(differences)),
+    }
+    for name, figure in drawn.items():
+        write_figure(folder / f"{name}.png", figure)
+
+
+def _summary(experiment: Experiment, means: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """Means of the set's own protocol and the verdicts, as Markdown."""
+    own = means[means["protocol"] == "query to gallery"]
+    table = pd.DataFrame(
+        {
+            "row": own["title"],
+            "mAP (%)": [_spread(line.mAP, line.mAP_spread) for line in own.itertuples()],
+            "Rank-1 (%)": [_spread(line.rank1, line.rank1_spread) for line in own.itertuples()],
+        }
+    )
+    made = provenance()
+    note = f"{experiment.dataset}, {experiment.preset}, seeds {', '.join(map(str, experiment.seeds))}: mean ± standard deviation over seeds"
+    machine = f"{made['hardware']['cpu']}, {made['hardware']['cores']} cores; commit {made['commit']}"
+    return "\n".join([*_markdown(table), "", *(f"* {sentence}" for sentence in verdicts(differences)), "", f"{note}; {machine}."])
+
+
+def _spread(mean: float, spread: float) -> str:
+    return f"{mean:.1f}" if pd.isna(spread) else f"{mean:.1f} ± {spread:.1f}"
 
 
 def _page(experiment: Experiment, names: list[str], means: pd.DataFrame, differences: pd.DataFrame) -> str:
@@ -74,6 +113,10 @@ def _page(experiment: Experiment, names: list[str], means: pd.DataFrame, differe
         "",
         *(f"* {sentence}" for sentence in verdicts(differences)),
         "",
+        "![Paired differences with 95 % intervals](differences.png)",
+        "",
+        "![mAP of every run](spread.png)",
+        "",
     ]
     return "\n".join(lines)
 
@@ -91,9 +134,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output-dir", default="runs/walkers-study")
     parser.add_argument("--folder", default="reports/study")
+    parser.add_argument("--readme", default=None, help="a Markdown file whose study section is rewritten")
     options = parser.parse_args(arguments)
     experiment = Experiment(options.dataset, options.preset, options.seed, options.output_dir)
-    print("finished:", ", ".join(publish_finished(experiment, options.folder)))
+    print("finished:", ", ".join(publish_finished(experiment, options.folder, options.readme)))
 
 
 if __name__ == "__main__":

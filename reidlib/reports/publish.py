@@ -32,7 +32,7 @@ def publish(output_dir: str | Path, folder: str | Path, readme: str | Path | Non
         written.append(folder / source.name)
     write_text(folder / "README.md", _page(records, [path.name for path in written]))
     if readme is not None:
-        _insert(Path(readme), _summary(records, folder))
+        insert_between(readme, MARKS, _summary(records, folder))
     return [*written, folder / "README.md"]
 
 
@@ -79,9 +79,11 @@ def _summary(records: dict[str, dict], folder: Path) -> str:
     return "\n".join([*lines, f"{note} All tables: `{folder}/`."])
 
 
-def _insert(readme: Path, text: str) -> None:
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
+def insert_between(page: str | Path, marks: tuple[str, str], text: str) -> None:
+    """Replace what stands between two lines of a Markdown file. ValueError where one of the marks is missing."""
+    page = Path(page)
+    before, begin, rest = page.read_text(encoding="utf-8").partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"{readme} lacks the marks {MARKS[0]!r} and {MARKS[1]!r} that the table goes between")
-    write_text(readme, f"{before}{begin}\n{text}\n{end}{after}")
+        raise ValueError(f"{page} lacks the marks {marks[0]!r} and {marks[1]!r} that the table goes between")
+    write_text(page, f"{before}{begin}\n{text}\n{end}{after}")

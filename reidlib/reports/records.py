@@ -26,10 +26,14 @@ def save_figure(fig, output_dir: str | Path, name: str, caption: str, alt: str, 
     for what, text in (("caption", caption), ("alt", alt)):
         if not text.strip():
             raise ValueError(f"figure {name!r} has an empty {what}: every figure of the report carries a caption and a text alternative")
-    # No software version in the file: the same figure is the same bytes.
-    options = {"format": "png", "dpi": dpi, "bbox_inches": "tight", "facecolor": "white", "metadata": {"Software": None}}
-    write_atomically(Path(output_dir) / "figures" / f"{name}.png", lambda path: fig.savefig(path, **options))
+    write_figure(Path(output_dir) / "figures" / f"{name}.png", fig, dpi)
     return {"file": f"figures/{name}.png", "caption": caption, "alt": alt}
+
+
+def write_figure(path: str | Path, fig, dpi: int = 110) -> None:
+    """Write a matplotlib figure as PNG, atomically; no software version in the file: the same figure is the same bytes."""
+    options = {"format": "png", "dpi": dpi, "bbox_inches": "tight", "facecolor": "white", "metadata": {"Software": None}}
+    write_atomically(Path(path), lambda temporary: fig.savefig(temporary, **options))
 
 
 def record(

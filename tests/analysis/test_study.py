@@ -24,7 +24,12 @@ def test_a_row_counts_when_all_its_seeds_are_there(experiment):
 
 
 def test_tables_and_page(experiment, tmp_path):
-    study.publish_finished(experiment, tmp_path / "kept")
+    readme = tmp_path / "README.md"
+    readme.write_text("\n".join(["before", *study.MARKS, "after"]))
+    study.publish_finished(experiment, tmp_path / "kept", readme)
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after") and "| S3CE-Net (SSAM + STFS) |" in text and " ± " in text
+    assert {path.name for path in (tmp_path / "kept").glob("*.png")} == {"differences.png", "spread.png"}
     scores = pd.read_csv(tmp_path / "kept" / "scores.csv")
     assert set(scores["row"]) == {"counts", "resnet18_events", "sew_resnet18", "s3ce_net"} and set(scores["seed"]) == {0, 1}
     differences = pd.read_csv(tmp_path / "kept" / "differences.csv")
