@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+from matplotlib import rc_context
 
 from reidlib import plots
 from reidlib.ablations import PARTS
@@ -58,14 +59,11 @@ def publish_finished(experiment: Experiment, folder: str | Path, readme: str | P
 
 
 def _figures(scores: pd.DataFrame, differences: pd.DataFrame, folder: Path) -> None:
-    plots.use_style()
     own = scores[scores["protocol"] == "query to gallery"].assign(name=scores["title"])
-    drawn = {
-        "spread": plots.ablation.spread_plot(own, title="mAP of every run, query to gallery"),
-        "differences": plots.ablation.forest_plot(forest_table(differences)),
-    }
-    for name, figure in drawn.items():
-        write_figure(folder / f"{name}.png", figure)
+    with rc_context():  # the style is for these figures alone
+        plots.use_style()
+        write_figure(folder / "spread.png", plots.ablation.spread_plot(own, title="mAP of every run, query to gallery"))
+        write_figure(folder / "differences.png", plots.ablation.forest_plot(forest_table(differences)))
 
 
 def _summary(experiment: Experiment, means: pd.DataFrame, differences: pd.DataFrame) -> str:
