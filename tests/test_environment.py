@@ -1,6 +1,8 @@
 """environment.yml, pyproject.toml, the lock and the Makefile name the same packages, Pythons and files."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -92,3 +94,10 @@ def test_licence_and_citation_agree_with_the_project():
     titles = " ".join(reference["title"] for reference in citation["references"])
     for paper in ("S3CE-Net", "Sparse-Dense Complementary Learning", "via Event Anonymization", "SpikingJelly"):
         assert paper in titles
+
+
+@pytest.mark.parametrize("arguments", [("check",), ("format", "--check")], ids=["rules", "format"])
+def test_ruff_is_clean(arguments):
+    command = [sys.executable, "-m", "ruff", *arguments, "reidlib", "tests", "benchmarks"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert not found.returncode, found.stdout + found.stderr
