@@ -1,1 +1,1 @@
-"""What the notebooks compute from trained models: comparisons with intervals, views of embeddings, maps of attention; and the papers' tables."""
+"""What the notebooks compute from trained models: comparisons with intervals, views of embeddings, maps of attention."""
