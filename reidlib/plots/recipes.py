@@ -32,7 +32,9 @@ def recipe_plot(table, *, title: str = "What was tried") -> Figure:
     scores.hlines(places, np.fmin(validation, training), np.fmax(validation, training), color=PALE, linewidth=1.5)
     scores.plot(training, places, "o", color=GREY, markerfacecolor="white", label="its training people")
     scores.plot(validation, places, "o", color=BLUE, label="validation people")
-    scores.set(yticks=places, yticklabels=["\n".join(lines) for lines in labels], ylim=(len(table) - 0.5, -0.5), xlabel="mAP (%)", xlim=(0, None))
+    scores.set(
+        yticks=places, yticklabels=["\n".join(lines) for lines in labels], ylim=(len(table) - 0.5, -0.5), xlabel="mAP (%)", xlim=(0, None)
+    )
     rates.hlines(places, table["firing_low"], table["firing_high"], color=VERMILION, linewidth=3)
     rates.axvspan(0, SILENT, color="black", alpha=0.1, linewidth=0)
     rates.set(xlabel="firing rates of its layers", xlim=(0, None))

@@ -17,7 +17,11 @@ STRIDE = 16  # of the last map, with the last stage at stride 1
 
 
 def map_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the last map of a picture of `size` (height, width); borders are padded, so parts count as a whole."""
+    """Height and width of the last map of a picture of `size` (height, width); borders are padded, so parts count as a whole.
+
+    ValueError for what is no size."""
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size must be (height, width) in pixels, not {tuple(size)}")
     return -(-size[0] // STRIDE), -(-size[1] // STRIDE)
 
 
