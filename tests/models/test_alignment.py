@@ -88,6 +88,14 @@ def test_the_heads_begin_by_looking_around():
     assert (scores == 0.5).all()
 
 
+@pytest.mark.parametrize("kind", ["attention", "alignment"])
+def test_the_exchange_begins_small_but_not_silent(kind):
+    torch.manual_seed(0)
+    receiver, giver = torch.randn(2, 16, 64, 4, 3).relu()
+    drawn = CrossFusion(64, kind).exchanges["e2f"](receiver, giver)
+    assert 0.05 < drawn.norm() / receiver.norm() < 0.5
+
+
 def test_sampling_a_map():
     maps = torch.rand(2, 3, 4, 5)
     still = sampling_places(torch.zeros(2, 2, 2, 4, 5))
