@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 from torch import nn
 
+from reidlib.models.frame_resnet import resnet18_frames, resnet50
 from reidlib.models.layers.heads import ReidOutput
 from reidlib.models.layers.spiking import NeuronSettings, record_firing_rates, spiking_layers
+from reidlib.models.psta import PSTA
 from reidlib.models.s3ce_net import S3CENet, SamplingSettings, resnet18_events, sew_resnet18
+from reidlib.models.sdcl import SDCL
 
 __all__ = ["MODELS", "NeuronSettings", "ReidOutput", "SamplingSettings", "build_model", "record_firing_rates", "spiking_layers"]
 
@@ -14,15 +17,19 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "s3ce_net": S3CENet,
     "sew_resnet18": sew_resnet18,
     "resnet18_events": resnet18_events,
+    "sdcl": SDCL,
+    "psta": PSTA,
+    "resnet50": resnet50,
+    "resnet18_frames": resnet18_frames,
 }
 
 
 def build_model(name: str, num_classes: int, **options) -> nn.Module:
     """Build a system for `num_classes` training identities.
 
-    `model.modalities` says what it takes; `model(events=[B, T, 2, H, W])` returns `[B, D]` embeddings in `eval` mode
-    and a `ReidOutput` in `train` mode. `options` are the system's own (see its class). `neuron` and `sampling` may be given as
-    plain dicts. Raises ValueError for an unknown name or fewer than two identities.
+    `model.modalities` says what it takes; `model(events=[B, T, 2, H, W], frames=[B, T, 3, H, W])`, given just those, returns `[B, D]`
+    embeddings in `eval` mode and a `ReidOutput` in `train` mode. `options` are the system's own (see its class).
+    `neuron` and `sampling` may be given as plain dicts. Raises ValueError for an unknown name or fewer than two identities.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")

@@ -11,11 +11,17 @@ from reidlib.models import MODELS, ReidOutput, build_model, spiking_layers
 from reidlib.models.s3ce_net import S3CENet
 
 CLASSES = 4
+T, SIZE = 4, (64, 32)
+ROUNDING = {"rtol": 0, "atol": 5e-6}  # between batch sizes, of embeddings of length 1; fifty layers add up
 #: Options that make a system small, all else at its defaults; a system that is small by itself needs none.
 SMALL = {
     "s3ce_net": {"width": 4, "head_channels": 4},
     "sew_resnet18": {"width": 4},
     "resnet18_events": {"width": 4},
+    "sdcl": {"backbone": "resnet18", "width": 4, "size": SIZE, "levels": 2},
+    "psta": {"backbone": "resnet18", "width": 4, "size": SIZE, "levels": 2},
+    "resnet50": {"width": 4},
+    "resnet18_frames": {"width": 4},
 }
 IF = {"kind": "if", "alpha": 1.0}
 #: More forms of the same systems, which must keep the same promises.
@@ -31,9 +37,12 @@ FORMS = {
     "sew_resnet18 if": ("sew_resnet18", {"neuron": IF}),
     "sew_resnet18 plif": ("sew_resnet18", {"neuron": {"kind": "plif", "decay_input": False}}),
     "sew_resnet18 ilif": ("sew_resnet18", {"neuron": {"kind": "ilif"}}),
+    "sdcl events only": ("sdcl", {"modalities": ("events",), "outside": "regular"}),
+    "sdcl learned offsets, concatenation": ("sdcl", {"offsets": "learned", "fusion": "concat", "pyramid": "residual"}),
+    "sdcl attention one way": ("sdcl", {"fusion": "attention", "direction": "e2f", "pyramid": "none", "spiking": 1, "mappings": 1}),
+    "psta resnet50": ("psta", {"backbone": "resnet50", "metric": "feature", "embedding": "feature", "pooling": "max"}),
 }
 CASES = {name: (name, {}) for name in MODELS} | FORMS
-T, SIZE = 4, (64, 32)
 
 
 def make(case: str, seed: int = 0) -> nn.Module:
@@ -136,13 +145,13 @@ def test_embedding_does_not_depend_on_batch_mates(model):
     batch, others = inputs(model), inputs(model, seed=7)
     mixed = {name: torch.cat([value[2:3], others[name][:4]]) for name, value in batch.items()}
     reference = unit(embed(model, batch))[2]
-    torch.testing.assert_close(unit(embed(model, rows(batch, slice(2, 3))))[0], reference, rtol=0, atol=1e-6)
-    torch.testing.assert_close(unit(embed(model, mixed))[0], reference, rtol=0, atol=1e-6)
+    torch.testing.assert_close(unit(embed(model, rows(batch, slice(2, 3))))[0], reference, **ROUNDING)
+    torch.testing.assert_close(unit(embed(model, mixed))[0], reference, **ROUNDING)
 
 
 def test_embedding_does_not_depend_on_batch_order(model):
     batch, order = inputs(model), [3, 1, 5, 0, 4, 2]
-    torch.testing.assert_close(unit(embed(model, rows(batch, order))), unit(embed(model, batch))[order], rtol=0, atol=1e-6)
+    torch.testing.assert_close(unit(embed(model, rows(batch, order))), unit(embed(model, batch))[order], **ROUNDING)
 
 
 def test_embedding_does_not_depend_on_earlier_batches(model):
@@ -230,21 +239,24 @@ def _hooks(model: nn.Module) -> int:
     return sum(len(part._forward_hooks) for part in model.modules())
 
 
-@pytest.mark.parametrize("shape", [(2, T, 2, *SIZE[:1]), (2, T, 3, *SIZE), (T, 2, *SIZE), (2, 1, T, 2, *SIZE)])
-def test_wrong_event_shapes_are_named(case, model, shape):
-    if model.modalities != ("events",):
-        pytest.skip(f"{case} takes more than events")
-    with pytest.raises(ValueError, match=r"expected \[B, T, 2, H, W\]") as error:
-        model(events=torch.zeros(shape))
-    assert str(shape) in str(error.value)
+@pytest.mark.parametrize("modality, channels", [("events", 2), ("frames", 3)])
+def test_wrong_shapes_are_named(case, modality, channels):
+    model = make(case)
+    if modality not in model.modalities:
+        pytest.skip(f"{case} takes no {modality}")
+    good = (2, T, channels, *SIZE)
+    for shape in (good[:-1], (2, T, channels + 1, *SIZE), good[1:], (2, 1, *good[1:])):
+        with pytest.raises(ValueError, match=rf"{modality} of .*expected \[B, T, {channels}, H, W\]") as error:
+            model(**inputs(model, B=2) | {modality: torch.zeros(shape)})
+        assert str(shape) in str(error.value)
 
 
-def test_twin_has_no_spikes_and_the_others_have(case, model):
-    assert bool(spiking_layers(model)) == (CASES[case][0] != "resnet18_events")
+def test_who_takes_events_spikes_but_the_analogue_twin(case, model):
+    assert bool(spiking_layers(model)) == ("events" in model.modalities and CASES[case][0] != "resnet18_events")
 
 
 def test_unknown_model():
-    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; choose one of s3ce_net, sew_resnet18, resnet18_events"):
+    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; choose one of s3ce_net, .*, resnet18_frames"):
         build_model("resnet19", 4)
 
 

@@ -26,17 +26,20 @@ class ReidOutput:
 
 
 class BNNeck(nn.Module):
-    """BatchNorm without shift, then a linear classifier without bias (Luo et al., "Bag of Tricks", CVPRW 2019).
+    """BatchNorm without shift, then a linear classifier (Luo et al., "Bag of Tricks", CVPRW 2019).
 
-    `[B, D]` -> (normalised feature `[B, D]`, logits `[B, K]`). The metric loss sees the feature before the neck.
+    `[B, D]` -> (normalised feature `[B, D]`, logits `[B, K]`). The metric loss sees the feature before the neck, in PSTA and SDCL
+    the one after it. bias: whether the classifier has one; PSTA's has.
     """
 
-    def __init__(self, channels: int, num_classes: int):
+    def __init__(self, channels: int, num_classes: int, bias: bool = False):
         super().__init__()
         self.norm = nn.BatchNorm1d(channels)
         self.norm.bias.requires_grad_(False)
-        self.classifier = nn.Linear(channels, num_classes, bias=False)
+        self.classifier = nn.Linear(channels, num_classes, bias=bias)
         nn.init.normal_(self.classifier.weight, std=0.001)
+        if bias:
+            nn.init.zeros_(self.classifier.bias)
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         normalised = self.norm(feature)

@@ -1,0 +1,51 @@
+"""The plain video baseline: a ResNet on every frame, mean over the clip."""
+
+from torch import Tensor, nn
+
+from reidlib.models.layers.heads import BNNeck, ReidOutput
+from reidlib.models.layers.image_resnet import ImageResNet, check_clips
+from reidlib.models.layers.spiking_resnet import pool_positions
+
+
+class FrameResNet(nn.Module):
+    """Frames `[B, T, 3, H, W]`, RGB in [0, 1] -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`).
+
+    D = 32 * width for ResNet-50, 8 * width for ResNet-18. backbone, width, pretrained: see `ImageResNet`. pooling over positions:
+    "mean" or "max"; over frames always the mean. embedding: "neck" (after the BN-neck) or "feature" (before).
+    """
+
+    modalities = ("frames",)
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str = "resnet50",
+        width: int = 64,
+        pooling: str = "mean",
+        embedding: str = "neck",
+        pretrained: bool = False,
+    ):
+        super().__init__()
+        if embedding not in ("neck", "feature"):
+            raise ValueError(f"unknown embedding {embedding!r}; choose neck or feature")
+        self.backbone = ImageResNet(backbone, width, pretrained)
+        self.neck = BNNeck(self.backbone.channels, num_classes)
+        self.pooling, self.embedding = pooling, embedding
+
+    def forward(self, frames: Tensor) -> Tensor | ReidOutput:
+        check_clips(frames, "frames", 3)
+        maps = self.backbone(frames.flatten(0, 1))  # [BT, D, H/16, W/16]
+        feature = pool_positions(maps, self.pooling).unflatten(0, frames.shape[:2]).mean(1)  # [B, D]
+        if not self.training:
+            return self.neck.norm(feature) if self.embedding == "neck" else feature
+        return ReidOutput([feature], [self.neck(feature)[1]])
+
+
+def resnet50(num_classes: int, **options) -> FrameResNet:
+    """The frames baseline of the comparison."""
+    return FrameResNet(num_classes, backbone="resnet50", **options)
+
+
+def resnet18_frames(num_classes: int, **options) -> FrameResNet:
+    """The same with ResNet-18, which small machines train."""
+    return FrameResNet(num_classes, backbone="resnet18", **options)
