@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from reidlib.datasets import ClipDataset, ClipSettings, TrackletStore, cameras_or_none, eval_batches
+from reidlib.datasets import ClipDataset, ClipSettings, Degradation, TrackletStore, cameras_or_none, eval_batches
 from reidlib.metrics import Interval, Ranking, bootstrap_interval, cosine_distances, rank
 
 
@@ -42,13 +42,22 @@ def protocols(index: pd.DataFrame) -> dict[str, Protocol]:
 
 
 def embed(
-    model: nn.Module, store: TrackletStore, index: pd.DataFrame, clips: ClipSettings, batch: int = 64, progress: bool = False
+    model: nn.Module,
+    store: TrackletStore,
+    index: pd.DataFrame,
+    clips: ClipSettings,
+    batch: int = 64,
+    progress: bool = False,
+    degradation: Degradation | None = None,
+    shuffled: int | None = None,
 ) -> np.ndarray:
     """One embedding per tracklet, float32 `[N, D]`, rows of unit length.
 
-    Every tracklet is cut into consecutive clips, each is embedded, their mean is normalised. `batch`: clips per forward.
+    Every tracklet is cut into consecutive clips, each is embedded, their mean is normalised. `batch`: clips per forward. The model gets
+    the modalities that it names; `degradation` and `shuffled` change what it sees (see `ClipDataset`).
     """
-    dataset = ClipDataset(store, index, clips, train=False, seed=0)
+    seen = {"modalities": model.modalities, "degradation": degradation, "shuffled": shuffled}
+    dataset = ClipDataset(store, index, clips, train=False, seed=0, **seen)
     device = next(model.parameters()).device
     model.eval()
     sums: np.ndarray | None = None

@@ -123,7 +123,7 @@ def train(
     state = _Trainer(run, model, folder, plain)
     if not state.resume() and start is not None:
         copy_weights(start(), state.plain_model)
-    dataset = ClipDataset(store, train_index, run.clips, train=True, seed=run.seed, labels=people)
+    dataset = ClipDataset(store, train_index, run.clips, train=True, seed=run.seed, labels=people, modalities=model.modalities)
     settings = run.train
     sampler = PKSampler(train_index, settings.people, settings.clips, seed=run.seed, iterations=settings.iterations, start=state.step)
     batches = train_loader(dataset, sampler)

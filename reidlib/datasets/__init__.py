@@ -1,6 +1,7 @@
 """Data sets: one HDF5 store and one index table each, batches of clips, and `load_dataset`, the way in.
 
-What needs torch (clips) is imported at first use: the processes that build a store do without it.
+What needs torch (clips) and what only tests of robustness need is imported at first use: the processes that build a store do
+without.
 """
 
 import dataclasses
@@ -26,8 +27,11 @@ __all__ = [
     "DATASETS",
     "ClipDataset",
     "ClipSettings",
+    "Degradation",
+    "DegradedStore",
     "PKSampler",
     "Sample",
+    "ShuffledEvents",
     "TrackletStore",
     "build_store",
     "cameras_or_none",
@@ -36,18 +40,25 @@ __all__ = [
     "dataset_folder",
     "describe",
     "eval_batches",
+    "frame_times",
     "load_dataset",
     "make_index",
     "train_loader",
     "unmatched_queries",
     "validation_split",
 ]
-_CLIPS = ("ClipDataset", "ClipSettings", "PKSampler", "collate", "eval_batches", "train_loader")
+_LATER = {
+    "clips": ("ClipDataset", "ClipSettings", "PKSampler", "collate", "eval_batches", "train_loader"),
+    "degrade": ("Degradation",),
+    "frames": ("frame_times",),
+    "views": ("DegradedStore", "ShuffledEvents"),
+}
 
 
 def __getattr__(name: str):
-    if name in _CLIPS:
-        return getattr(importlib.import_module(f"{__name__}.clips"), name)
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

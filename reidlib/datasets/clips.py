@@ -1,4 +1,4 @@
-"""Clips for training and testing: windows of tracklets as event frames, in batches of P identities x K clips."""
+"""Clips for training and testing: windows of tracklets as event frames, video frames or both, in batches of P identities x K clips."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,10 +10,14 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from reidlib.datasets.degrade import Degradation
+from reidlib.datasets.frames import ClipVideo
 from reidlib.datasets.store import TrackletStore
+from reidlib.datasets.views import DegradedStore, ShuffledEvents
 from reidlib.events import Events, augment, event_frames, scale_counts
 from reidlib.events.frames import SCALES
 
+MODALITIES = ("events", "frames")
 ERASED_AREA = (0.02, 0.2)  # half of the paper's largest: event frames of a person hold less than a photograph
 
 
@@ -21,11 +25,11 @@ ERASED_AREA = (0.02, 0.2)  # half of the paper's largest: event frames of a pers
 class ClipSettings:
     """How a tracklet becomes clips.
 
-    steps: time steps T per clip. size: (height, width) of the event frames. seconds: length of a clip. scale: see `scale_counts`.
-    The rest acts on training clips alone. flip: probability of a mirrored clip. erase: probability of one box without events, of
-    2 to 20 % of the picture at an aspect of 0.3 to 3.3 (random erasing, Zhong et al. 2020), the same at all steps of the clip.
-    shift: the picture moves by up to this share of its height and width, each way (crop jitter). drop: each clip loses a share of
-    its events drawn from [0, drop]."""
+    steps: time steps T per clip. size: (height, width) of event and video frames. seconds: length of a clip. scale: see `scale_counts`.
+    The rest acts on training clips alone, and all but `drop` on events and video alike. flip: probability of a mirrored clip. erase:
+    probability of one empty box, of 2 to 20 % of the picture at an aspect of 0.3 to 3.3 (random erasing, Zhong et al. 2020), the
+    same at all steps of the clip. shift: the picture moves by up to this share of its height and width, each way (crop jitter).
+    drop: each clip loses a share of its events drawn from [0, drop]."""
 
     steps: int = 8
     size: tuple[int, int] = (64, 32)
@@ -58,7 +62,11 @@ class ClipDataset(Dataset):
         (seed, draw), so order, workers and restarts do not matter. label: position of the person in `labels`.
     eval: item row -> the same with "events" [n, T, 2, H, W]: the whole tracklet in n = max(1, round(duration / seconds))
         consecutive clips of equal length, every event in exactly one; no randomness. label: the person id.
-    labels: person ids in label order (None: the sorted ids of `index`)."""
+    labels: person ids in label order (None: the sorted ids of `index`).
+    modalities: what items hold, "events", "frames" or both. "frames" is float32 [T, 3, H, W]: at step t the video frame nearest to the
+        middle of the t-th event bin, normalised, under the events' flip, shift and box (see `frames.ClipVideo`).
+    degradation: what is done to the video, and to the events if it says so (see `views.DegradedStore`).
+    shuffled: seed of a control in which every tracklet has another person's events (see `views.ShuffledEvents`)."""
 
     def __init__(
         self,
@@ -68,9 +76,18 @@ class ClipDataset(Dataset):
         train: bool,
         seed: int = 0,
         labels: list[int] | None = None,
+        modalities: tuple[str, ...] = ("events",),
+        degradation: Degradation | None = None,
+        shuffled: int | None = None,
     ):
+        self.modalities = checked_modalities(modalities)
+        if degradation is not None:
+            store = DegradedStore(store, degradation, memory=train)
+        if shuffled is not None:
+            store = ShuffledEvents(store, index, shuffled)
         self.store, self.settings, self.train, self.seed = store, settings, train, seed
         self.keys = index["key"].tolist()
+        self.video = ClipVideo(store, index, settings.size, settings.steps) if "frames" in self.modalities else None
         self.persons, self.cameras = index["person"].to_numpy(), index["camera"].to_numpy()
         self.labels = sorted(set(self.persons.tolist())) if labels is None else list(labels)
         self._label = {person: label for label, person in enumerate(self.labels)}
@@ -88,25 +105,44 @@ class ClipDataset(Dataset):
         else:
             row = item
             clip, label = self._eval_clips(row), int(self.persons[row])
-        return {"events": torch.from_numpy(clip), "label": label, "camera": int(self.cameras[row]), "row": int(row)}
+        return {**clip, "label": label, "camera": int(self.cameras[row]), "row": int(row)}
 
-    def _train_clip(self, row: int, draw: int) -> np.ndarray:
-        key, settings = self.keys[row], self.settings
+    def _train_clip(self, row: int, draw: int) -> dict[str, torch.Tensor]:
+        key, settings, clip = self.keys[row], self.settings, {}
         start, stop = self.store.interval(key)
         length = round(settings.seconds * 1e6)
         if stop - start > length:
             start = int(augment.generator(self.seed, draw, "window").integers(start, stop - length, endpoint=True))
             stop = start + length
-        return self._frames(augment_clip(self.store.events(key).window(start, stop), settings, self.seed, draw), start, stop)
+        if "events" in self.modalities:
+            events = augment_clip(self.store.events(key).window(start, stop), settings, self.seed, draw)
+            clip["events"] = torch.from_numpy(self._event_frames(events, start, stop))
+        if self.video is not None:
+            geometry = clip_geometry(self.video.sensors[row], settings, self.seed, draw)
+            clip["frames"] = self.video.clips(row, [(start, stop)], geometry)[0]
+        return clip
 
-    def _eval_clips(self, row: int) -> np.ndarray:
-        key = self.keys[row]
-        events, edges = self.store.events(key), clip_edges(*self.store.interval(key), self.settings.seconds)
-        return np.stack([self._frames(events.window(a, b), a, b) for a, b in pairwise(edges)])
+    def _eval_clips(self, row: int) -> dict[str, torch.Tensor]:
+        key, clips = self.keys[row], {}
+        edges = list(pairwise(clip_edges(*self.store.interval(key), self.settings.seconds)))
+        if "events" in self.modalities:
+            events = self.store.events(key)
+            clips["events"] = torch.from_numpy(np.stack([self._event_frames(events.window(a, b), a, b) for a, b in edges]))
+        if self.video is not None:
+            clips["frames"] = self.video.clips(row, edges)
+        return clips
 
-    def _frames(self, events: Events, start: int, stop: int) -> np.ndarray:
+    def _event_frames(self, events: Events, start: int, stop: int) -> np.ndarray:
         stop = max(stop, start + 1)  # a recording without events and of unknown length
         return scale_counts(event_frames(events, self.settings.steps, start, stop, self.settings.size), self.settings.scale)
+
+
+def checked_modalities(modalities: tuple[str, ...]) -> tuple[str, ...]:
+    """The modalities as a tuple. Raises ValueError where one is unknown or named twice, and where there is none."""
+    found = (modalities,) if isinstance(modalities, str) else tuple(modalities)
+    if not found or len(set(found)) < len(found) or not set(found) <= set(MODALITIES):
+        raise ValueError(f"modalities must be some of {MODALITIES}, each once, not {modalities!r}")
+    return found
 
 
 def clip_edges(start: int, stop: int, seconds: float) -> list[int]:
@@ -122,8 +158,17 @@ def augment_clip(events: Events, settings: ClipSettings, seed: int, draw: int) -
     events = augment.flip(events, seed, draw, settings.flip)
     events = augment.event_drop(events, seed, draw, settings.drop)
     if settings.shift:
-        events = augment.crop(events, seed, draw, (round(settings.shift * events.width), round(settings.shift * events.height)))
+        events = augment.crop(events, seed, draw, _pixels(settings, events.width, events.height))
     return augment.erase(events, seed, draw, settings.erase, ERASED_AREA)
+
+
+def clip_geometry(sensor: tuple[int, int], settings: ClipSettings, seed: int, draw: int) -> augment.Geometry:
+    """Where `augment_clip` puts the events of a sensor of (width, height) pixels, for the video of the same clip."""
+    return augment.geometry(*sensor, seed, draw, settings.flip, _pixels(settings, *sensor), settings.erase, ERASED_AREA)
+
+
+def _pixels(settings: ClipSettings, width: int, height: int) -> tuple[int, int]:
+    return round(settings.shift * width), round(settings.shift * height)
 
 
 class PKSampler:
@@ -183,9 +228,10 @@ class PKSampler:
 
 
 def collate(items: list[dict]) -> dict:
-    """One batch of training items: "events" [B, T, 2, H, W], "label", "camera" and "row" int64 [B]."""
+    """One batch of training items: "events" [B, T, 2, H, W], "frames" [B, T, 3, H, W] (those they hold), "label", "camera" and "row"
+    int64 [B]."""
     numbers = {name: torch.tensor([item[name] for item in items]) for name in ("label", "camera", "row")}
-    return {"events": torch.stack([item["events"] for item in items]), **numbers}
+    return {**{name: torch.stack([item[name] for item in items]) for name in MODALITIES if name in items[0]}, **numbers}
 
 
 def train_loader(dataset: ClipDataset, sampler: PKSampler, workers: int = 0, pin_memory: bool = False) -> DataLoader:
@@ -196,19 +242,25 @@ def train_loader(dataset: ClipDataset, sampler: PKSampler, workers: int = 0, pin
 
 
 def eval_batches(dataset: ClipDataset, clips: int) -> Iterator[dict]:
-    """All clips of all rows in order, at most `clips` a batch: "events" [n, T, 2, H, W] and "owner" int64 [n], the row of each clip.
+    """All clips of all rows in order, at most `clips` a batch: "events" [n, T, 2, H, W], "frames" [n, T, 3, H, W] (the dataset's
+    modalities) and "owner" int64 [n], the row of each clip.
 
     A long tracklet may continue in the next batch; average embeddings by owner. Memory: one batch and one tracklet."""
     if clips < 1:
         raise ValueError(f"a batch needs 1 clip or more, not {clips}")
-    waiting: list[torch.Tensor] = []
+    waiting: dict[str, list[torch.Tensor]] = {name: [] for name in MODALITIES if name in dataset.modalities}
     owners: list[int] = []
     for row in range(len(dataset)):
-        item = dataset[row]["events"]
-        waiting += item.unbind()
-        owners += [row] * len(item)
-        while len(waiting) >= clips:
-            yield {"events": torch.stack(waiting[:clips]), "owner": torch.tensor(owners[:clips])}
-            waiting, owners = waiting[clips:], owners[clips:]
-    if waiting:
-        yield {"events": torch.stack(waiting), "owner": torch.tensor(owners)}
+        item = dataset[row]
+        for name, parts in waiting.items():
+            parts += item[name].unbind()
+        owners += [row] * len(item[dataset.modalities[0]])
+        while len(owners) >= clips:
+            yield _batch(waiting, owners, clips)
+            waiting, owners = {name: parts[clips:] for name, parts in waiting.items()}, owners[clips:]
+    if owners:
+        yield _batch(waiting, owners, clips)
+
+
+def _batch(waiting: dict[str, list[torch.Tensor]], owners: list[int], clips: int) -> dict:
+    return {**{name: torch.stack(parts[:clips]) for name, parts in waiting.items()}, "owner": torch.tensor(owners[:clips])}

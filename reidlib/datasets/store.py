@@ -73,7 +73,7 @@ class TrackletStore:
     """A finished store, opened for reading. `index`: the table (see `tracklets.COLUMNS`); `settings`: what it was made with;
     `cache_key`; `data_hash`: of every stored array. Can be pickled and used in worker processes, each opens the file for itself.
 
-    memory: keep event arrays in memory once read (training reads thousands of short windows; decompression would dominate).
+    memory: keep events and video in memory once read (training reads thousands of short windows; decompression would dominate).
     Raises FileNotFoundError for a missing file, ValueError for one that is not HDF5, truncated, unfinished or of another format."""
 
     def __init__(self, path: str | os.PathLike, memory: bool = False):
@@ -81,6 +81,7 @@ class TrackletStore:
         self._file, self._pid = None, None
         self._memory = memory
         self._cache: dict[str, tuple[Events, tuple[int, int]]] = {}
+        self._videos: dict[str, np.ndarray | None] = {}
         with open_checked(self.path) as file:
             self.index = _read_index(file["index"])
             self.settings: dict = json.loads(file.attrs["settings"])
@@ -88,7 +89,7 @@ class TrackletStore:
             self.cache_key, self.data_hash, self.description = (str(file.attrs[n]) for n in ("cache_key", "data_hash", "description"))
 
     def load(self) -> "TrackletStore":
-        """From now on keep every event array in memory once it was read; returns itself."""
+        """From now on keep every tracklet's events and video in memory once they were read; returns itself."""
         self._memory = True
         return self
 
@@ -106,9 +107,16 @@ class TrackletStore:
         return self._cache[key][1] if key in self._cache else _interval(self._group(key))
 
     def frames(self, key: str) -> np.ndarray | None:
-        """uint8 [N, H, W] or [N, H, W, 3], or None where the tracklet has events alone."""
+        """uint8 [N, H, W] or [N, H, W, 3], or None where the tracklet has events alone. When they were taken: `frames.frame_times`."""
+        if key in self._videos:
+            return self._videos[key]
         group = self._group(key)
-        return group["frames"][:] if "frames" in group else None
+        video = group["frames"][:] if "frames" in group else None
+        if self._memory:
+            self._videos[key] = video
+            if video is not None:
+                video.flags.writeable = False  # everyone gets the same array
+        return video
 
     def attributes(self, key: str) -> dict:
         """What the generator wrote about the tracklet."""

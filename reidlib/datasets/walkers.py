@@ -2,6 +2,8 @@
 
 Every draw is a function of (seed, stream, indices), and people, cameras, backgrounds, and sensors have streams of their own."""
 
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -100,11 +102,13 @@ def make_tracklet(
     standing: bool = False,
     want_parts: bool = False,
     sensor: SimulatorSettings | None = None,
+    alter: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ):
     """One tracklet before it is stored: (Sample, part map uint8 [N, H, W] of the stored frames or None).
 
     standing: the person does not move (a check of the simulator). want_parts: also the number of the body part per pixel (`PARTS`).
-    sensor: another event camera in the same place, looking at the same film (None: `sensor_of` the shot, as stored)."""
+    sensor: another event camera in the same place, looking at the same film (None: `sensor_of` the shot, as stored).
+    alter: changes the film before sensor and camera see it: (whole picture uint8 [N, H, W] at `fps`, corner [N, 2] of the box) -> film."""
     at, size = (person, camera, repeat), (settings.height, settings.width)
     who, cam = identity(settings, person), camera_of(settings, camera)
     shot = scene.draw_shot(settings.rng("shot", *at), cam, settings.yaw_jitter)
@@ -124,6 +128,7 @@ def make_tracklet(
         scene.occluders(settings.rng("occluder", *at), settings.occluder, corner, canvas, size),
         scene.tone_curve(shot.gain, cam.gamma, settings.dim), canvas, want_parts,
     )  # fmt: skip
+    video = video if alter is None else alter(video, corner)
     events = crop_events(_sense(settings, video, sensor or sensor_of(settings, shot), at), corner, settings.fps, size)
     frames = _noisy(crop_frames(video, corner, size), settings, at)
     attributes = {"identity": asdict(who), "camera": asdict(cam), "shot": asdict(shot)}
@@ -186,6 +191,28 @@ def crop_frames(video: np.ndarray, corner: np.ndarray, size: tuple[int, int]) ->
     """Every `FRAME_STEP`-th picture inside the moving box, uint8 [N, H, W]."""
     chosen = range(0, len(video), FRAME_STEP)
     return np.stack([video[i, corner[i, 1] : corner[i, 1] + size[0], corner[i, 0] : corner[i, 0] + size[1]] for i in chosen])
+
+
+def frame_times(fps: int, count: int) -> np.ndarray:
+    """When the stored frames were taken, int64 microseconds [count] on the events' clock, whose 0 is the first frame."""
+    return np.rint(np.arange(count) * (FRAME_STEP * 1e6 / fps)).astype(np.int64)
+
+
+def film_again(store, key: str, alter: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Sample:
+    """A tracklet of a finished store generated again with a changed film (`alter` of `make_tracklet`), seen by the same sensor.
+
+    Raises ValueError for a store of another code version, for one with recorded gaits (it does not know their folder) and where
+    the path of the box is no longer what was stored."""
+    stored = dict(store.settings)
+    code = stored.pop("code")
+    if code != CODE_VERSION or stored["gait"]:
+        cause = f"it was made by code version {code}, this is {CODE_VERSION}" if code != CODE_VERSION else "its walks are recorded ones"
+        raise ValueError(f"tracklet {key} of this store cannot be filmed again: {cause}")
+    at = map(int, re.fullmatch(r"p(\d+)/c(\d+)/t(\d+)", key).groups())
+    sample, _ = make_tracklet(WalkersSettings(**stored), *at, alter=alter)
+    if not np.array_equal(sample.attributes["box"], store.attributes(key)["box"]):
+        raise ValueError(f"tracklet {key} filmed again has another box than the stored one: was the generator changed? Build the set again")
+    return sample
 
 
 def _noisy(frames: np.ndarray, settings: WalkersSettings, at: tuple[int, int, int]) -> np.ndarray:

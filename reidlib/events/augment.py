@@ -5,6 +5,7 @@ that one augmentation switched off leaves the draws of the others as they were. 
 
 import math
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -91,10 +92,15 @@ def crop(events: Events, seed: int, index: int, pixels: tuple[int, int] = (4, 8)
     """Move the picture by up to +-pixels (in x, in y); events that leave the sensor are dropped.
 
     This is what padding by `pixels` and cropping to the old size does to an image."""
+    return shift(events, *crop_offset(seed, index, pixels))
+
+
+def crop_offset(seed: int, index: int, pixels: tuple[int, int] = (4, 8)) -> tuple[int, int]:
+    """(dx, dy) by which `crop` moves the picture."""
     if len(pixels) != 2 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 0 <= n <= 65535 for n in pixels):
         raise ValueError(f"pixels must be two whole numbers (x, y) from 0 to 65535, got {pixels!r}")
     dx, dy = generator(seed, index, "crop").integers((-pixels[0], -pixels[1]), pixels, endpoint=True)
-    return shift(events, int(dx), int(dy))
+    return int(dx), int(dy)
 
 
 def shift(events: Events, dx: int, dy: int) -> Events:
@@ -102,6 +108,25 @@ def shift(events: Events, dx: int, dy: int) -> Events:
     x, y = events.x.astype(np.int32) + dx, events.y.astype(np.int32) + dy
     keep = (x >= 0) & (x < events.width) & (y >= 0) & (y < events.height)
     return _replaced(events, x=x.astype(np.uint16), y=y.astype(np.uint16)).take(keep)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where `flip`, `crop` and `erase`, one after the other, put a picture: for other pictures of the same moments.
+
+    flipped: mirrored left and right. Then dx, dy: moved by so many pixels to the right and down. Then box: left, top, right, bottom
+    (the latter two excluded) of what is emptied, or None."""
+
+    flipped: bool = False
+    dx: int = 0
+    dy: int = 0
+    box: tuple[int, int, int, int] | None = None
+
+
+def geometry(width: int, height: int, seed: int, index: int, probability: float, pixels: tuple[int, int], erased: float, area) -> Geometry:
+    """What `flip(probability)`, `crop(pixels)` and `erase(erased, area)` do to the events of this sensor, seed and index."""
+    box = erased_box(width, height, seed, index, area) if _happens(erased, seed, index, "erase") else None
+    return Geometry(_happens(probability, seed, index, "flip"), *crop_offset(seed, index, pixels), box)
 
 
 def _happens(probability: float, seed: int, index: int, name: str) -> bool:
