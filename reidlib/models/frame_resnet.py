@@ -8,7 +8,7 @@ from reidlib.models.layers.spiking_resnet import pool_positions
 
 
 class FrameResNet(nn.Module):
-    """Frames `[B, T, 3, H, W]`, RGB in [0, 1] -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`).
+    """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`).
 
     D = 32 * width for ResNet-50, 8 * width for ResNet-18. backbone, width, pretrained: see `ImageResNet`. pooling over positions:
     "mean" or "max"; over frames always the mean. embedding: "neck" (after the BN-neck) or "feature" (before).

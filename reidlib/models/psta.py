@@ -12,7 +12,7 @@ from reidlib.models.layers.pyramid import PyramidHead
 
 
 class PSTA(nn.Module):
-    """Frames `[B, T, 3, H, W]`, RGB in [0, 1] -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`), D = `channels`.
+    """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`), D = `channels`.
 
     backbone, width, pretrained: see `ImageResNet`. size: (height, width) of the frames, which the relation layers are built for.
     channels: of the maps after the backbone, a multiple of 8; None: half of ResNet-50's, all of ResNet-18's.

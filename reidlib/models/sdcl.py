@@ -38,7 +38,7 @@ class InnerViews:
 
 
 class SDCL(nn.Module):
-    """Events `[B, T, 2, H, W]` and frames `[B, T, 3, H, W]` (RGB in [0, 1]) -> `[B, D]` embeddings or `ReidOutput`, D = `channels`.
+    """Events `[B, T, 2, H, W]` and frames `[B, T, 3, H, W]` (normalised RGB) -> `[B, D]` embeddings or `ReidOutput`, D = `channels`.
 
     modalities: ("events", "frames"), or one of them alone: the same network with the other path, the exchange and the joint
     stream taken out (the frames-only and events-only controls; frames alone are exactly `PSTA`).

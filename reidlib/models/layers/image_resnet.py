@@ -26,9 +26,10 @@ def map_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 class ImageResNet(nn.Module):
-    """Pictures `[N, 3, H, W]`, RGB in [0, 1] -> the last map `[N, channels, H / 16, W / 16]`.
+    """Pictures `[N, 3, H, W]`, normalised RGB -> the last map `[N, channels, H / 16, W / 16]`.
 
-    Last stage at stride 1 (the usual re-identification trick); pictures are normalised here with ImageNet's mean and standard deviation.
+    Last stage at stride 1 (the usual re-identification trick). Pictures come normalised with ImageNet's mean and standard deviation, as
+    torchvision's networks take them and as clips are loaded; 0 stands for "nothing known".
     name: "resnet18" (channels = 8 * width) or "resnet50" (32 * width), He et al., CVPR 2016; 64 is the published width.
     pretrained: ImageNet weights where torch's cache folder holds their file; where it does not, one line says so and the weights
     are fresh. Nothing is downloaded. ValueError for another width, which these weights do not fit.
@@ -51,15 +52,11 @@ class ImageResNet(nn.Module):
         for i, (blocks, stride) in enumerate(zip(depth, (1, 2, 2, 1), strict=True)):
             setattr(self, f"layer{i + 1}", _stage(block, source, width * 2**i, blocks, stride))
             source = width * 2**i * block.expansion
-        # ImageNet's statistics; no part of what is learned or saved
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
         initialise(self)
         if pretrained:
             _load_imagenet(self, name, width, weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = (x - self.mean) / self.std
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # [N, width, H/4, W/4]
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
@@ -84,7 +81,7 @@ def _load_imagenet(backbone: ImageResNet, name: str, width: int, weights) -> Non
 
 
 class FrameBranch(nn.Module):
-    """Clips of frames `[B, T, 3, H, W]`, RGB in [0, 1] -> `[B, T, channels, H / 16, W / 16]`.
+    """Clips of frames `[B, T, 3, H, W]`, normalised RGB -> `[B, T, channels, H / 16, W / 16]`.
 
     A ResNet on every frame, then a 1x1 convolution, BN, ReLU."""
 
@@ -111,7 +108,7 @@ def check_clips(clips: Tensor, name: str, channels: int, size: tuple[int, int] |
     if clips.ndim != 5 or clips.shape[2] != channels:
         raise ValueError(f"{name} of shape {tuple(clips.shape)}: expected [B, T, {channels}, H, W]")
     if not clips.is_floating_point():
-        raise ValueError(f"{name} of type {clips.dtype}: expected floats (frames: RGB in [0, 1]; events: scaled counts)")
+        raise ValueError(f"{name} of type {clips.dtype}: expected floats (frames: normalised RGB; events: scaled counts)")
     if size is not None and tuple(clips.shape[3:]) != tuple(size):
         raise ValueError(
             f"{name} of {clips.shape[3]} x {clips.shape[4]} pixels, but this model was built for size={tuple(size)}: give it that option"
