@@ -13,7 +13,6 @@ def pictures(*shape, seed=0) -> torch.Tensor:
 
 
 def torchvision_map(net: torchvision.models.ResNet, x: torch.Tensor) -> torch.Tensor:
-    x = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
     x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
     return net.layer4(net.layer3(net.layer2(net.layer1(x))))
 
@@ -98,5 +97,5 @@ def test_options_are_checked():
         ImageResNet("resnet18", 0)
     with pytest.raises(ValueError, match="unknown embedding 'middle'"):
         build_model("resnet18_frames", 3, width=4, embedding="middle")
-    with pytest.raises(ValueError, match=r"frames of type torch.uint8: expected floats .*\[0, 1\]"):
+    with pytest.raises(ValueError, match=r"frames of type torch.uint8: expected floats .*normalised RGB"):
         build_model("resnet18_frames", 3, width=4)(frames=torch.zeros(1, 2, 3, 64, 32, dtype=torch.uint8))
