@@ -200,7 +200,10 @@ def fail_last(row):
     return make(row)
 
 
+# A process started in the background of a script ignores Ctrl-C, and so do its children: here it must arrive.
 SCRIPT = """
+    import signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from samples import {make}, rows, SETTINGS
     from reidlib.datasets import build_store
     print("started", flush=True)
