@@ -81,7 +81,7 @@ class Experiment:
         people = self.settings.validation_people
         if not people:
             return self.index[self.index["subset"] == "train"].reset_index(drop=True), None
-        return validation_split(self.index, people, seed=0)  # the same people for every seed, so that seeds can be compared
+        return validation_split(self.index, people, seed=0)  # of one set the same people for every seed, so that seeds can be compared
 
     @property
     def train_index(self) -> pd.DataFrame:

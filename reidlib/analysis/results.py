@@ -139,7 +139,10 @@ def size_note(experiment: Experiment, protocol: str = "query to gallery") -> str
             f"{queries} queries of {people} people prove that the path from recordings to a ranking works; they are far too few to be "
             "an accuracy: read the width of the intervals before any mean."
         )
-    return f"{queries} queries of {people} people; the intervals come from drawing people, not queries, anew."
+    each = (
+        f", and as many others in each of the {len(experiment.seeds)} seeds" if experiment.generated and len(experiment.seeds) > 1 else ""
+    )
+    return f"{queries} queries of {people} people{each}; the intervals come from drawing people, not queries, anew."
 
 
 def validation_note(experiment: Experiment) -> str:

@@ -12,7 +12,6 @@ from reidlib.models.s3ce_net import S3CENet
 
 CLASSES = 4
 T, SIZE = 4, (64, 32)
-ROUNDING = {"rtol": 0, "atol": 5e-6}  # between batch sizes, of embeddings of length 1; fifty layers add up
 #: Options that make a system small, all else at its defaults; a system that is small by itself needs none.
 SMALL = {
     "s3ce_net": {"width": 4, "head_channels": 4},
@@ -141,17 +140,22 @@ def test_every_parameter_takes_part_in_the_embedding_or_the_logits(model):
     assert distances.min() > 1e-3
 
 
+def assert_same(model: nn.Module, found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Embeddings of length 1 agree but for the rounding between batch sizes; without spikes and over fifty layers more of it adds up."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=5e-6 if "frames" in model.modalities else 1e-6)
+
+
 def test_embedding_does_not_depend_on_batch_mates(model):
     batch, others = inputs(model), inputs(model, seed=7)
     mixed = {name: torch.cat([value[2:3], others[name][:4]]) for name, value in batch.items()}
     reference = unit(embed(model, batch))[2]
-    torch.testing.assert_close(unit(embed(model, rows(batch, slice(2, 3))))[0], reference, **ROUNDING)
-    torch.testing.assert_close(unit(embed(model, mixed))[0], reference, **ROUNDING)
+    assert_same(model, unit(embed(model, rows(batch, slice(2, 3))))[0], reference)
+    assert_same(model, unit(embed(model, mixed))[0], reference)
 
 
 def test_embedding_does_not_depend_on_batch_order(model):
     batch, order = inputs(model), [3, 1, 5, 0, 4, 2]
-    torch.testing.assert_close(unit(embed(model, rows(batch, order))), unit(embed(model, batch))[order], **ROUNDING)
+    assert_same(model, unit(embed(model, rows(batch, order))), unit(embed(model, batch))[order])
 
 
 def test_embedding_does_not_depend_on_earlier_batches(model):
