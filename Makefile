@@ -36,7 +36,7 @@ report: $(STAMP) ## run the notebooks (what is not up to date) and write reports
 
 study: ## the report with every ablation row and all seeds (hours; stop and start it as you like)
 	@$(MAKE) --no-print-directory report PRESET=study
-	@$(RUN) -m reidlib.analysis.study --readme README.md
+	@$(RUN) -m reidlib.analysis.study --readme README.md $(if $(METHOD),--method '$(METHOD)')
 
 test: $(STAMP) ## all tests
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile

@@ -16,14 +16,21 @@ AFTER = {
     "07_efficiency": ["02_training"],
 }
 DEFAULT = ["02_training"]
+# Notebooks about one system: they are left out where none of its rows is trained (another METHOD, a set without the video it needs).
+SYSTEM = {"05_attention": "s3ce_net", "05_attention_sdcl": "sdcl", "06_robustness": "sdcl"}
 # Notebooks that train or measure time get the machine to themselves; the others share it, one core each.
 ALONE = ["02_training", "07_efficiency"]
 # The code that a notebook's results depend on: the whole package but what only shapes the pages, or the parts named here.
 # (Trainings are found again by the hash of their settings: a change in the plots re-runs notebooks and no training.)
-NOT_RESULTS = ["reports", "efficiency.py"]
+NOT_RESULTS = ["reports", "efficiency.py", "counting.py"]
 CODE = {
-    "01_data": ["events", "datasets", "analysis", "metrics", "plots", "ablations.py", "config.py", "evaluation.py", "experiment.py", "files.py"],
-    "07_efficiency": [path.name for path in sorted(Path("reidlib").iterdir()) if path.name != "reports"],
+    "01_data": ["events", "datasets", "analysis", "metrics", "plots", "ablations", "config.py", "evaluation.py", "experiment.py", "files.py"],
+    **dict.fromkeys(("07_efficiency", "08_leaderboard"), [path.name for path in sorted(Path("reidlib").iterdir()) if path.name != "reports"]),
+}
+# Files beside the code and the data that a notebook's results depend on.
+READS = {
+    "03_ablations": sorted(str(path) for folder in ("published", "study") for path in Path("reports", folder).rglob("*.csv")),
+    "08_leaderboard": sorted(str(path) for path in Path("reports/published").glob("*.csv")),
 }
 # Presets whose every (row, seed) is trained as a job of its own before the notebooks, one core each.
 TRAINED_AHEAD = ["demo", "study"]
@@ -33,11 +40,24 @@ setting = {name: "" if config.get(name) is None else str(config[name]) for name 
 DATASET, PRESET, SEED = (str(config.get(name, default)) for name, default in (("dataset", "walkers"), ("preset", "demo"), ("seed", 0)))
 NAME = f"{DATASET}{'-gait' if setting['gait'] else ''}-{PRESET}"  # recorded gaits make another data set
 REPORT, RUN = f"reports/{NAME}", f"runs/{NAME}"
-NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 PYTHON = shlex.quote(sys.executable)
 COMMON = {"DATASET": DATASET, "PRESET": PRESET, "SEED": SEED, "OUTPUT_DIR": RUN, "DATA": setting["data"], "GAIT": setting["gait"]}
 PARAMETERS = " ".join(f"-p {name} {shlex.quote(value)}" for name, value in COMMON.items())
 OFFERED = f"--offer METHOD {shlex.quote(setting['method'])}"
+
+
+# --- What is trained --------------------------------------------------------------------------------------------------
+# `python -m reidlib.experiment rows` prints one training per line, "ROW SEED START" (START: the row whose weights it begins with, or -).
+listed = subprocess.run(
+    [sys.executable, "-m", "reidlib.experiment", "rows", "--dataset", DATASET, "--preset", PRESET, "--seed", SEED, "--method", setting["method"]],
+    capture_output=True, text=True,
+)
+if listed.returncode:
+    raise WorkflowError(f"cannot list the trainings of preset {PRESET!r}: {listed.stderr.strip()}")
+STARTS = {(row, seed): start for row, seed, start in map(str.split, listed.stdout.splitlines())}
+ROWS = {row for row, _ in STARTS}
+# A system's own row bears its name.
+NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb") if SYSTEM.get(path.stem) in {None, *ROWS})
 
 
 def code(notebook):
@@ -57,18 +77,8 @@ rule all:
 
 
 # --- Trainings ahead of the notebooks: every (row, seed) of TRAINED_AHEAD presets ------------------------------------
-# `python -m reidlib.experiment rows` prints one job per line, "ROW SEED START" (START: the row whose weights it begins with, or -);
-# `train` trains it into OUTPUT_DIR, where the notebooks find it by the hash of its settings.
-STARTS = {}
-if PRESET in TRAINED_AHEAD:
-    listed = subprocess.run(
-        [sys.executable, "-m", "reidlib.experiment", "rows", "--dataset", DATASET, "--preset", PRESET, "--seed", SEED],
-        capture_output=True, text=True,
-    )
-    if listed.returncode:
-        raise WorkflowError(f"cannot list the trainings of preset {PRESET!r}: {listed.stderr.strip()}")
-    STARTS = {(row, seed): start for row, seed, start in map(str.split, listed.stdout.splitlines())}
-TRAININGS = [f"{RUN}/trained/{row}-{seed}.done" for row, seed in STARTS]
+# `train` trains one into OUTPUT_DIR, where the notebooks find it by the hash of its settings.
+TRAININGS = [f"{RUN}/trained/{row}-{seed}.done" for row, seed in STARTS if PRESET in TRAINED_AHEAD]
 
 
 def begins_with(wildcards):
@@ -103,7 +113,7 @@ for notebook in NOTEBOOKS:
         name: f"notebook_{notebook}"
         input:
             notebook=f"notebooks/{notebook}.ipynb",
-            code=code(notebook),
+            code=code(notebook) + READS.get(notebook, []),
             earlier=earlier(notebook),
             trained=[] if notebook == "01_data" else TRAININGS,
         output:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
-from spikingjelly.activation_based.op_counter import BaseCounter, DispatchCounterMode, SynOpCounter
+from spikingjelly.activation_based.op_counter import DispatchCounterMode, SynOpCounter
 from torch import Tensor, nn
+
+from reidlib.counting import ProductCounter, missed_products
 
 PJ_PER_MAC, PJ_PER_AC = 4.6, 0.9  # 45 nm, 32-bit floating point: Horowitz, ISSCC 2014
 COLUMNS = ["layer", "operation", "operand", "calls", "dense", "macs", "acs", "activity", "energy_mj"]
-aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,16 @@ def operations(model: nn.Module, inputs: dict[str, Tensor]) -> Operations:
     the layer before), additions, pooling and the neurons' own updates are not.
     A product driven by spikes costs one accumulate per spike and weight it meets (borders of a convolution are exact), k for a count of k,
     and where both sides are spikes one per coincidence; event frames of raw counts are such an input too, scaled ones are real.
+    An event deformable mapping is counted by its definition, a kernel tap for every position with events and neighbour that it sees
+    (`dense`: nine at every position), not by the products that share work between positions; of a deformable attention the weighted
+    sum over points is counted, its interpolation is not.
     Raises NotImplementedError when the model runs a product that no rule covers.
     """
-    counter, reference = _ProductCounter(), SynOpCounter()
-    with _evaluating(model), DispatchCounterMode([counter, reference]) as mode:
+    counter, reference = ProductCounter(model), SynOpCounter()
+    with _evaluating(model), counter.watching(), DispatchCounterMode([counter, reference]) as mode:
         model(**inputs)
-    missed = [name for name in mode.get_unsupported(counter) if any(word in name for word in _PRODUCT_WORDS)]
-    if missed:
-        raise NotImplementedError(f"no counting rule for {', '.join(sorted(missed))}; add one in reidlib/efficiency.py")
+    if missed := missed_products(mode.get_unsupported(counter)):
+        raise NotImplementedError(f"no counting rule for {', '.join(missed)}; add one in reidlib/counting.py")
     rows = []
     for (layer, operation, operand), (calls, dense, macs, acs) in counter.rows.items():
         rows.append((layer, operation, operand, calls, dense, macs, acs, acs / dense if dense else 0.0, energy_mj(macs, acs)))
@@ -146,90 +149,6 @@ def peak_memory_of_training_step(model: nn.Module, inputs: dict[str, Tensor], lo
         gradients = sum(p.grad.numel() * p.grad.element_size() for p in model.parameters() if p.grad is not None)
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     return TrainingMemory(ledger.peak, parameters, gradients, device_peak)
-
-
-# Counting rules. Each gives (kind of operand, dense, macs, acs).
-
-
-def _kind(x: Tensor) -> str:
-    if x.dtype == torch.bool or bool(((x == 0) | (x == 1)).all()):
-        return "spikes"
-    return "counts" if bool(((x >= 0) & (x == x.round())).all()) else "real"
-
-
-def _total(x: Tensor) -> int:
-    return int(x.sum(dtype=torch.float64))
-
-
-def _matmul(x: Tensor, y: Tensor):
-    """x [..., m, k] times y [..., k, n]. Binary operands drive before counts; of two counts the cheaper one drives."""
-    rows, columns, dense = x.shape[-2], y.shape[-1], x.numel() * y.shape[-1]
-    kinds = _kind(x), _kind(y)
-    if kinds == ("spikes", "spikes"):
-        return "spikes", dense, 0, int((x.sum(-2, dtype=torch.float64) * y.sum(-1, dtype=torch.float64)).sum())
-    for kind in ("spikes", "counts"):
-        costs = [_total(operand) * fan_out for operand, fan_out, own in ((x, columns, kinds[0]), (y, rows, kinds[1])) if own == kind]
-        if costs:
-            return kind, dense, 0, min(costs)
-    return "real", dense, dense, 0
-
-
-def _convolution(x, weight, stride, padding, dilation, transposed, output_padding, groups, out):
-    kind = _kind(x)
-    dense = (x if transposed else out).numel() * weight[0].numel()
-    if kind == "real":
-        return kind, dense, dense, 0
-    # A kernel of ones adds up how often each spike is used, once per group of output channels.
-    per_group = weight.shape[1] if transposed else weight.shape[0] // groups
-    shape = (weight.shape[0], 1) if transposed else (groups, weight.shape[1])
-    ones = torch.ones(*shape, *weight.shape[2:], device=x.device)
-    used = aten.convolution.default(x.float(), ones, None, stride, padding, dilation, transposed, output_padding, groups)
-    return kind, dense, 0, _total(used) * per_group
-
-
-def _attention(query, key, value):
-    dense = query.numel() * key.shape[-2] + query.numel() // query.shape[-1] * key.shape[-2] * value.shape[-1]
-    return "real", dense, dense, 0  # softmax makes it real whatever comes in
-
-
-def _fixed_macs(dense: int):
-    return "real", dense, dense, 0
-
-
-_RULES = {
-    aten.mm.default: ("matmul", lambda a, out: _matmul(a[0], a[1])),
-    aten.bmm.default: ("matmul", lambda a, out: _matmul(a[0], a[1])),
-    aten.mv.default: ("matmul", lambda a, out: _matmul(a[0], a[1][:, None])),
-    aten.dot.default: ("matmul", lambda a, out: _matmul(a[0][None], a[1][:, None])),
-    aten.addmm.default: ("linear", lambda a, out: _matmul(a[1], a[2])),
-    aten.baddbmm.default: ("matmul", lambda a, out: _matmul(a[1], a[2])),
-    aten.convolution.default: ("convolution", lambda a, out: _convolution(a[0], a[1], *a[3:9], out)),
-    **{
-        getattr(aten, f"_scaled_dot_product_{name}").default: ("attention", lambda a, out: _attention(*a[:3]))
-        for name in ("flash_attention", "flash_attention_for_cpu", "efficient_attention", "cudnn_attention")
-    },
-}
-_PRODUCT_WORDS = ("mm.", "mm_", "mv.", "dot.", "dot_", "vdot", "matmul", "linear.", "conv", "attention", "bilinear.", "lstm", "gru", "rnn")
-
-
-class _ProductCounter(BaseCounter):
-    """SpikingJelly counter whose rows are keyed by (layer, operation, kind of operand): [calls, dense, macs, acs]."""
-
-    def __init__(self):
-        super().__init__()
-        self.rules = dict(_RULES)
-        if hasattr(torch.ops.torchvision, "deform_conv2d"):  # there once torchvision is imported
-            macs = "convolution", lambda a, out: _fixed_macs(out.numel() * a[1][0].numel())
-            self.rules[torch.ops.torchvision.deform_conv2d.default] = macs
-        self.rows: dict[tuple[str, str, str], list[int]] = {}
-
-    def count(self, func, args, kwargs, out, active_modules=None, parent_names=None):
-        operation, rule = self.rules[func]
-        operand, *costs = rule(args, out[0] if isinstance(out, tuple) else out)
-        layer = max(parent_names or {""}, key=lambda name: (name != "Global", name.count("."), name))
-        row = self.rows.setdefault((layer.partition(".")[2] or layer, operation, operand), [0, 0, 0, 0])
-        row[:] = [have + more for have, more in zip(row, (1, *costs), strict=True)]
-        return 0  # the rows are the record
 
 
 # Memory bookkeeping.

@@ -6,7 +6,8 @@ trains one, `... data` builds the store.
 
 import argparse
 import copy
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,9 +16,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from reidlib.ablations import row
+from reidlib.ablations import SYSTEMS, System, row, system_of
 from reidlib.config import PRESETS, Preset, preset
-from reidlib.datasets import TrackletStore, load_dataset, validation_split
+from reidlib.datasets import Degradation, TrackletStore, load_dataset, validation_split
 from reidlib.evaluation import Evaluation, Protocol, count_embeddings, embed, evaluate, protocols
 from reidlib.files import settings_hash, write_atomically
 from reidlib.training import RunSettings, load_history, train
@@ -26,7 +27,8 @@ from reidlib.training import RunSettings, load_history, train
 @dataclass
 class Experiment:
     """dataset, preset: names. seed: first seed. output_dir: where runs and results go. data: path of a real set. gait: folder of
-    BVH files that drive the walkers. Trained models are found again by row and seed and used when their settings are the same.
+    BVH files that drive the walkers. method: the row in the centre, whose system alone is shown; "" for all systems of the preset.
+    Trained models are found again by row and seed and used when their settings are the same.
 
     A seed draws everything: weights, batches and, where the set is generated, its people and cameras too. What is true of one pair of
     cameras need not be true of another, so seeds that shared their data could agree on an accident of it. Without
@@ -39,12 +41,48 @@ class Experiment:
     output_dir: str | Path
     data: str = ""
     gait: str = ""
+    method: str = ""
 
     def __post_init__(self):
         self.output_dir = Path(self.output_dir)
         self.settings: Preset = preset(self.preset, self.dataset)
         if self.gait and self.dataset != "walkers":
             raise ValueError(f"GAIT drives the built-in walkers only, not {self.dataset!r}")
+        if self.method:
+            self.check_trained(self.method, "METHOD")
+
+    def check_trained(self, name: str, parameter: str) -> str:
+        """`name` if the preset trains that row, else ValueError with the rows it does train; `parameter` is who asked."""
+        legal = self.settings.all_rows
+        if name not in legal:
+            where = f"preset {self.preset!r} of {self.dataset}"
+            raise ValueError(f"{parameter} {name!r} is not a row of {where}; choose one of {', '.join(legal)}")
+        return name
+
+    @property
+    def systems(self) -> tuple[System, ...]:
+        """The systems that are shown: the method's own, or all of the preset."""
+        return (system_of(self.method),) if self.method else tuple(SYSTEMS[name] for name in self.settings.rows)
+
+    def shows(self, system: str) -> bool:
+        """Whether a system, by name, is among them."""
+        return system in {one.name for one in self.systems}
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows of the systems that are shown."""
+        return tuple(name for system in self.systems for name in self.settings.rows[system.name])
+
+    @property
+    def main_rows(self) -> tuple[str, ...]:
+        """The rows that every report shows, the one in the centre first."""
+        shown = [name for system in self.systems for name in system.main]
+        return tuple(dict.fromkeys((self.centre, *shown)))
+
+    @property
+    def centre(self) -> str:
+        """The row in the centre: the method, or the first system's own."""
+        return self.method or self.systems[0].name
 
     @property
     def generated(self) -> bool:
@@ -133,13 +171,28 @@ class Experiment:
         here, run = self.at(seed), self.run_settings("s3ce_net" if name == "counts" else name, seed)
         if name == "counts":
             return count_embeddings(here.store, here.test_index, run.clips)
-        key = settings_hash(run.with_data(here.store.cache_key))
-        path = here.folder(name) / "embeddings.npz"
+        return here._kept(name, "embeddings", lambda: embed(here.model(name), here.store, here.test_index, run.clips))
+
+    def degraded_embeddings(
+        self, name: str, degradation: Degradation | None = None, shuffled: int | None = None, seed: int | None = None
+    ) -> np.ndarray:
+        """`embeddings` of a row under a condition: degraded video, or the events of other people (see `ClipDataset`)."""
+        if degradation is None and shuffled is None:
+            return self.embeddings(name, seed)
+        here, run = self.at(seed), self.run_settings(name, seed)
+        condition = settings_hash({"degradation": degradation and asdict(degradation), "shuffled": shuffled})
+        seen = {"degradation": degradation, "shuffled": shuffled}
+        return here._kept(name, condition, lambda: embed(here.model(name), here.store, here.test_index, run.clips, **seen))
+
+    def _kept(self, name: str, what: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """What `make` returns for a trained row, from the row's folder where it lies there for the same settings and data."""
+        key = settings_hash(self.run_settings(name).with_data(self.store.cache_key))
+        path = self.folder(name) / f"{what}.npz"
         if path.exists():
             with np.load(path) as saved:
                 if str(saved["key"]) == key:
                     return saved["embeddings"]
-        vectors = embed(here.model(name), here.store, here.test_index, run.clips)
+        vectors = make()
         write_atomically(path, lambda temporary: np.savez(temporary, embeddings=vectors, key=key))
         return vectors
 
@@ -170,6 +223,14 @@ class Experiment:
         return np.concatenate([p.index["person"].to_numpy()[p.queries] for p in found])
 
 
+def _list_rows(experiment: Experiment) -> None:
+    """One training per line, "ROW SEED START", a start before who needs it."""
+    needed = dict.fromkeys(one for name in experiment.rows for one in (row(name).start, name) if one)
+    for seed in experiment.seeds:
+        for name in needed:
+            print(name, seed, row(name).start or "-")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m reidlib.experiment", description="Train ablation rows of a preset.")
@@ -178,24 +239,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preset", default="demo", help=", ".join(PRESETS))
     parser.add_argument("--seed", type=int, default=0, help="first seed of the preset (rows) or the seed to train (train)")
     parser.add_argument("--row", help="ablation row to train")
+    parser.add_argument("--method", default="", help="list the rows of this row's system alone (rows)")
     parser.add_argument("--output-dir", default="runs/default")
     parser.add_argument("--data", default="", help="path of a real data set")
     parser.add_argument("--gait", default="", help="folder of BVH files")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
+    where = (options.output_dir, options.data, options.gait, options.method)
+    experiment = Experiment(options.dataset, options.preset, options.seed, *where)
     if options.command == "rows":
-        chosen = preset(options.preset, options.dataset)
-        needed = dict.fromkeys(one for name in chosen.rows for one in (row(name).start, name) if one)  # a start before who needs it
-        for seed in range(options.seed, options.seed + chosen.seeds):
-            for name in needed:
-                print(name, seed, row(name).start or "-")
+        _list_rows(experiment)
         return
-    experiment = Experiment(options.dataset, options.preset, options.seed, options.output_dir, options.data, options.gait)
     if options.command == "data":
         print(experiment.store.cache_key)
         return
     torch.set_num_threads(options.threads)
-    if row(options.row or "").name not in experiment.settings.rows:
+    if row(options.row or "").name not in experiment.settings.all_rows:
         experiment.model(options.row)  # a twin that only gives others their start: nobody asks for its embeddings
         return
     experiment.embeddings(options.row)

@@ -10,6 +10,9 @@ from spikingjelly.activation_based.op_counter import ACCounter, DispatchCounterM
 from torch import nn
 
 from reidlib.efficiency import count_parameters, energy_mj, latency, operations, peak_memory_of_training_step, throughput
+from reidlib.models.layers.alignment import Alignment
+from reidlib.models.layers.event_mapping import EventMapping, to_rows
+from reidlib.models.layers.nearest_events import find_nearest
 
 
 def bernoulli(*shape, rate=0.3, seed=0):
@@ -157,6 +160,71 @@ def test_softmax_attention_is_real():
     q, k, v = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8), torch.randn(2, 3, 7, 8)
     totals = operations(Attention(), {"q": q, "k": k, "v": v}).totals
     assert totals["macs"] == totals["dense"] == 2 * 3 * 5 * 7 * (8 + 8)
+
+
+def mapping_uses(maps, mask, outputs):
+    """Accumulates and products of one event mapping from its definition: each position with events sees its nearest nine, tap by tap."""
+    uses, seen = 0, 0
+    for f, y, x in mask.nonzero().tolist():
+        by_distance = sorted(
+            mask[f].nonzero().tolist(), key=lambda p: (abs(p[0] - y) + abs(p[1] - x), (p[0] - y) ** 2 + (p[1] - x) ** 2, *p)
+        )
+        nearest = by_distance[:9]
+        seen += len(nearest)
+        uses += sum(int(maps[f, :, v, u].sum()) for v, u in nearest) * outputs
+    return uses, seen
+
+
+@pytest.mark.parametrize("outside", ["zero", "regular"])
+def test_an_event_mapping_costs_its_definition(outside):
+    class Mapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mapping = EventMapping(5, outside=outside)
+
+        def forward(self, maps):
+            events = find_nearest(mask)
+            return self.mapping(to_rows(maps, self.mapping.places(events)), events)
+
+    mask = bernoulli(3, 6, 7, rate=0.4, seed=1).bool()
+    mask[0] = False
+    mask[0, 2:4, 3] = True  # two events alone: seven taps see nothing
+    spikes = bernoulli(3, 5, 6, 7)
+    uses, seen = mapping_uses(spikes, mask, 5)
+    places, total = int(mask.sum()), 3 * 6 * 7 * 9 * 25
+    assert seen < 9 * places
+    for maps, macs, acs in ((spikes, 0, uses), (2 * spikes, 0, 2 * uses), (spikes + 0.5, seen * 25, 0)):
+        table = operations(Mapped(), {"maps": maps}).table.set_index("layer")
+        row = table.loc["mapping"]
+        assert (row["macs"], row["acs"]) == (macs, acs) and row["operation"] == "convolution"
+        if outside == "zero":
+            assert row["dense"] == total and len(table) == 1
+        else:
+            assert row["dense"] == seen * 25 and table.loc["mapping.conv", "dense"] == total
+    direct = operations(EventMapping(5), {"rows": to_rows(spikes, find_nearest(mask).places), "events": find_nearest(mask)})
+    assert direct.totals["acs"] == uses and len(direct.table) == 1  # the layer itself as the model
+
+
+def test_a_learned_mapping_is_a_deformable_convolution():
+    mask, maps = bernoulli(2, 6, 7, rate=0.5).bool(), torch.randn(2, 5, 6, 7)
+    events, mapping = find_nearest(mask), EventMapping(5, offsets="learned")
+    table = operations(mapping, {"rows": to_rows(maps, events.places), "events": events}).table
+    assert table["macs"].tolist() == [2 * 42 * 9 * 5 * 18, 2 * 42 * 9 * 25]  # its offsets, then the convolution at every position
+
+
+def test_a_deformable_attention_counts_its_convolutions_and_its_weighted_sum():
+    alignment = Alignment(16, heads=2, points=3)
+    table = operations(alignment, {"receiver": torch.randn(2, 16, 4, 5), "giver": torch.randn(2, 16, 4, 5)}).table
+    places = 2 * 4 * 5
+    convolutions = 16 * 16 + 16 * 4 + 4 * 3 * 2 * 3 + 16 * 16
+    assert table[["macs", "dense"]].sum().tolist() == [places * (convolutions + 16 * 3)] * 2
+    assert table.set_index("operation").loc["attention", "macs"] == places * 16 * 3
+
+
+def test_large_whole_numbers_are_rounded_reals():
+    linear = nn.Linear(4, 4)
+    assert operations(linear, {"input": torch.full((2, 4), 2.0**30)}).totals["macs"] == 32
+    assert operations(linear, {"input": torch.full((2, 4), 100.0)}).totals["acs"] == 2 * 4 * 4 * 100
 
 
 def test_parameters_shared_once_and_trainable():

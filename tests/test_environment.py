@@ -92,7 +92,8 @@ def test_licence_and_citation_agree_with_the_project():
     assert "The reidlib developers" in (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert citation["version"] == PROJECT["project"]["version"]
     titles = " ".join(reference["title"] for reference in citation["references"])
-    for paper in ("S3CE-Net", "Sparse-Dense Complementary Learning", "via Event Anonymization", "SpikingJelly"):
+    papers = ("S3CE-Net", "Sparse-Dense Complementary Learning", "Pyramid Spatial-Temporal Aggregation", "via Event Anonymization")
+    for paper in (*papers, "SpikingJelly"):
         assert paper in titles
 
 

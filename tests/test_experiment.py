@@ -1,19 +1,18 @@
-"""The notebooks' way in: presets, caching of trained rows and embeddings, seeds, and the command line."""
+"""The notebooks' way in: what is shown, caching of trained rows and embeddings, conditions, seeds, and the command line."""
 
 import copy
 import subprocess
 import sys
-from dataclasses import asdict
 
 import numpy as np
 import pytest
-import torch
 
-from reidlib.ablations import MAIN, PARTS, ROWS, row
-from reidlib.config import DATASETS, PRESETS, preset
+from reidlib import experiment as module
+from reidlib.ablations import MAIN, ROWS, SYSTEMS, row
+from reidlib.config import preset
+from reidlib.datasets import ClipDataset, Degradation
+from reidlib.evaluation import embed
 from reidlib.experiment import Experiment
-from reidlib.models import build_model, spiking_layers
-from reidlib.training import copy_weights
 
 
 @pytest.fixture(scope="module")
@@ -23,35 +22,6 @@ def tiny(tmp_path_factory) -> Experiment:
     patch.setenv("REIDLIB_DATA", str(folder / "data"))
     yield Experiment("walkers", "tiny", 0, folder / "runs")
     patch.undo()
-
-
-@pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_row_of_every_preset_builds_its_model(name, dataset):
-    found = preset(name, dataset)
-    assert found.name == name and set(found.rows) <= set(ROWS) and set(MAIN) | set(PARTS) <= set(found.rows)
-    for each in found.rows:
-        run = found.run(each, seed=3)
-        assert run.seed == 3 and run.model == row(each).model
-        if name != "paper":  # those would fetch ImageNet weights
-            build_model(run.model, 5, **run.options)
-
-
-def test_a_row_changes_one_thing_of_its_reference():
-    study = preset("study", "walkers")
-    reference = asdict(study.run("s3ce_net", 0))
-    for name in ROWS:
-        if ROWS[name].group in ("coupling", "sampling", "steps"):
-            changed = asdict(study.run(name, 0))
-            differing = {(part, key) for part in ("options", "clips", "train") for key in changed[part] | reference[part]
-                         if changed[part].get(key) != reference[part].get(key)}  # fmt: skip
-            assert len(differing) == 1, (name, differing)
-
-
-def test_the_study_has_three_seeds_and_every_row():
-    study, demo = preset("study", "walkers"), preset("demo", "walkers")
-    assert study.seeds >= 3 and set(study.rows) == set(ROWS)
-    assert demo.run("s3ce_net", 0) == study.run("s3ce_net", 0)  # so that the demo lands near the study's mean
 
 
 @pytest.mark.parametrize(
@@ -66,6 +36,56 @@ def test_unknown_names_are_refused_with_the_legal_ones(arguments, message, tmp_p
         Experiment(*arguments, 0, tmp_path)
     with pytest.raises(ValueError, match="unknown ablation row 'nothing'; choose one of resnet18_events"):
         row("nothing")
+
+
+def test_without_a_method_all_systems_of_the_preset_are_shown(tmp_path):
+    shown = Experiment("walkers", "study", 0, tmp_path)
+    assert shown.systems == tuple(SYSTEMS.values()) and shown.shows("s3ce_net") and shown.shows("sdcl")
+    assert shown.rows == shown.settings.all_rows == tuple(ROWS)
+    assert shown.centre == "s3ce_net" and shown.main_rows == (*MAIN, "sdcl", "psta", "sdcl_events")
+    events_alone = Experiment("event_reid", "study", 0, tmp_path)
+    assert events_alone.systems == (SYSTEMS["s3ce_net"],) and not events_alone.shows("sdcl") and events_alone.main_rows == MAIN
+
+
+@pytest.mark.parametrize(
+    ("method", "system", "main"),
+    [
+        ("sdcl", "sdcl", ("sdcl", "psta", "sdcl_events")),
+        ("fusion_none", "sdcl", ("fusion_none", "sdcl", "psta", "sdcl_events")),
+        ("s3ce_net", "s3ce_net", MAIN),
+        ("stfs", "s3ce_net", ("stfs", *MAIN)),
+        ("sew_resnet18", "s3ce_net", ("sew_resnet18", "s3ce_net", "resnet18_events")),  # named once, and first
+    ],
+)
+def test_a_method_stands_in_the_centre_of_its_own_system(method, system, main, tmp_path):
+    shown = Experiment("walkers", "tiny", 0, tmp_path, method=method)
+    assert shown.systems == (SYSTEMS[system],) and [name for name in SYSTEMS if shown.shows(name)] == [system]
+    assert shown.rows == shown.settings.rows[system] and set(shown.rows) < set(shown.settings.all_rows)
+    assert shown.centre == method and shown.main_rows == main
+    assert shown.at(4).centre == method and shown.at(4).rows == shown.rows
+    assert shown.folder(method) == Experiment("walkers", "tiny", 0, tmp_path).folder(method)  # the same runs, whoever looks
+
+
+@pytest.mark.parametrize("name", ["tiny", "demo", "study", "paper"])
+def test_a_method_without_its_inputs_is_refused(name, tmp_path):
+    legal = ", ".join(preset(name, "event_reid").rows["s3ce_net"])
+    with pytest.raises(ValueError) as refused:
+        Experiment("event_reid", name, 0, tmp_path, method="sdcl")
+    assert str(refused.value) == f"METHOD 'sdcl' is not a row of preset '{name}' of event_reid; choose one of {legal}"
+
+
+def test_a_row_that_is_not_trained_is_refused_with_those_that_are(tmp_path):
+    tiny = Experiment("walkers", "tiny", 0, tmp_path)
+    assert [tiny.check_trained(name, "BASELINE") for name in tiny.settings.all_rows] == list(tiny.settings.all_rows)
+    for unknown in ("steps16", "nothing"):  # known, but of other presets; not known at all
+        with pytest.raises(ValueError) as refused:
+            tiny.check_trained(unknown, "BASELINE")
+        told = f"BASELINE '{unknown}' is not a row of preset 'tiny' of walkers; choose one of {', '.join(tiny.settings.all_rows)}"
+        assert str(refused.value) == told
+        with pytest.raises(ValueError, match=f"METHOD '{unknown}' is not a row"):
+            Experiment("walkers", "tiny", 0, tmp_path, method=unknown)
+    only = Experiment("walkers", "tiny", 0, tmp_path, method="sdcl")
+    assert only.check_trained("stfs", "BASELINE") == "stfs"  # of another system, but trained by the preset all the same
 
 
 def test_recorded_gaits_are_for_walkers_only(tmp_path):
@@ -88,6 +108,78 @@ def test_a_trained_row_is_found_again_and_its_embeddings_are_the_models_own(tiny
 def test_another_seed_is_another_run(tiny):
     assert tiny.folder("sew_resnet18", 1) != tiny.folder("sew_resnet18", 0)
     assert not np.allclose(tiny.embeddings("sew_resnet18", 1), tiny.embeddings("sew_resnet18", 0), atol=1e-3)
+
+
+BLUR, BLOCK = Degradation("motion_blur", 3), Degradation("occlusion", 4)
+
+
+@pytest.fixture
+def embedded(monkeypatch) -> list:
+    """The options of every `embed` since the test began."""
+    calls = []
+
+    def noted(*arguments, **seen):
+        calls.append(seen)
+        return embed(*arguments, **seen)
+
+    monkeypatch.setattr(module, "embed", noted)
+    return calls
+
+
+def test_a_condition_is_asked_once_and_never_passes_for_another(tiny, embedded):
+    clean = tiny.degraded_embeddings("sdcl")
+    np.testing.assert_array_equal(clean, tiny.embeddings("sdcl"))
+    assert len(embedded) == 1  # the clean condition is the same thing
+    conditions = [
+        (BLUR, None),
+        (Degradation("motion_blur", 4), None),
+        (BLOCK, None),
+        (Degradation("occlusion", 4, seed=1), None),
+        (Degradation("occlusion", 4, events="resimulated"), None),
+        (None, 0),
+        (None, 1),
+        (BLOCK, 0),
+    ]
+    found = [clean, *(tiny.degraded_embeddings("sdcl", *condition) for condition in conditions)]
+    assert [(seen["degradation"], seen["shuffled"]) for seen in embedded[1:]] == conditions
+    again = Experiment("walkers", "tiny", 0, tiny.output_dir, method="sdcl")
+    for condition, vectors in zip(conditions, found[1:], strict=True):
+        np.testing.assert_array_equal(again.degraded_embeddings("sdcl", *condition), vectors)
+    assert len(embedded) == 1 + len(conditions)
+    for i, one in enumerate(found):
+        np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=1e-5)
+        assert all(np.abs(one - other).max() > 1e-4 for other in found[:i])
+
+
+def test_a_condition_is_what_the_loader_shows_under_it(tiny, embedded):
+    run, model = tiny.run_settings("sdcl"), tiny.model("sdcl")
+    dataset = ClipDataset(tiny.store, tiny.test_index, run.clips, train=False, modalities=model.modalities, degradation=BLOCK, shuffled=3)
+    clips = dataset[5]
+    vector = model(**{name: clips[name] for name in model.modalities}).mean(0).detach().numpy()
+    found = tiny.degraded_embeddings("sdcl", BLOCK, 3)[5]
+    np.testing.assert_allclose(found, vector / np.linalg.norm(vector), atol=1e-5)
+
+
+def test_another_seed_and_other_settings_are_asked_anew(tiny, embedded):
+    first = tiny.degraded_embeddings("psta", BLUR)
+    other = tiny.degraded_embeddings("psta", BLUR, seed=1)
+    assert len(embedded) == 2 and first.shape == other.shape and not np.allclose(first, other, atol=1e-3)
+    np.testing.assert_array_equal(tiny.at(1).degraded_embeddings("psta", BLUR), other)
+    assert len(embedded) == 2
+    (kept,) = tiny.folder("psta").glob("????*.npz")
+    with np.load(kept) as saved:
+        arrays = dict(saved)
+    np.savez(kept, **arrays | {"key": "of other settings", "embeddings": 0 * first})
+    np.testing.assert_array_equal(tiny.degraded_embeddings("psta", BLUR), first)
+    assert len(embedded) == 3
+
+
+def test_a_row_of_events_alone_sees_what_reaches_its_events(tiny):
+    clean = tiny.embeddings("sdcl_events")
+    for degradation in (BLUR, BLOCK, Degradation("motion_blur", 3, events="resimulated")):
+        np.testing.assert_array_equal(tiny.degraded_embeddings("sdcl_events", degradation), clean)
+    for condition in ((Degradation("occlusion", 4, events="resimulated"),), (None, 0)):
+        assert np.abs(tiny.degraded_embeddings("sdcl_events", *condition) - clean).max() > 1e-3
 
 
 def test_test_people_are_never_trained_on(tiny):
@@ -136,7 +228,7 @@ def test_command_line_lists_the_trainings():
     assert len(listed) == len(set(listed)) and {f"{name} {seed}" for name in ROWS for seed in (5, 6, 7)} <= {
         line.rpartition(" ")[0] for line in listed
     }
-    for expected in ("sew_resnet18 5 resnet18_events", "resnet18_events 7 -", "joint 6 joint_relu", "joint_relu 6 -"):
+    for expected in ("sew_resnet18 5 resnet18_events", "resnet18_events 7 -", "joint 6 joint_relu", "joint_relu 6 -", "sdcl 5 -"):
         assert expected in listed
     done = {"-"}
     for line in listed:  # what another begins with comes before it
@@ -145,27 +237,14 @@ def test_command_line_lists_the_trainings():
         done.add(f"{name} {seed}")
 
 
-def test_a_spiking_row_begins_with_itself_in_relu():
-    study = preset("study", "walkers")
-    for name in study.rows:
-        run = study.run(name, 1)
-        if run.start is None:
-            assert name == "fresh_baseline" or run.options.get("neuron", {}).get("kind") == "relu" or run.model == "resnet18_events"
-            continue
-        assert (run.start.seed, run.start.start) == (1, None)
-        if row(name).group in ("sampling", "steps", "length"):  # the same network as another row's, and its very start
-            assert run.start == study.run(run.model, 1).start
-        else:
-            assert (run.start.clips, run.start.train) == (run.clips, run.train)
-        torch.manual_seed(0)
-        spiking, twin = (build_model(one.model, 5, **one.options) for one in (run, run.start))
-        assert not spiking_layers(twin) and len(spiking_layers(spiking)) >= 17
-        copy_weights(twin, spiking)  # every tensor finds its place, and none is left over
-        assert spiking.state_dict().keys() == twin.state_dict().keys()
+def test_command_line_lists_the_trainings_of_one_system(capsys):
+    def listed(*arguments: str) -> list[str]:
+        module.main(["rows", "--preset", "study", *arguments])
+        return capsys.readouterr().out.splitlines()
 
-
-def test_rows_are_found_by_name():
-    assert row("joint_relu").options == {"coupling": "joint", "neuron": {"kind": "relu"}} and row("joint_relu").start == ""
-    for unknown in ("nothing", "nothing_relu", "_relu"):
-        with pytest.raises(ValueError, match=f"unknown ablation row '{unknown}'; choose one of resnet18_events"):
-            row(unknown)
+    frames = listed("--method", "sdcl")
+    assert frames == listed("--method", "fusion_none") == [f"{one.name} {seed} -" for seed in (0, 1, 2) for one in SYSTEMS["sdcl"].rows]
+    events = listed("--method", "s3ce_net")
+    assert set(events) | set(frames) == set(listed()) == set(listed("--method", "")) and not set(events) & set(frames)
+    with pytest.raises(ValueError, match="METHOD 'sdcl' is not a row of preset 'study' of event_reid; choose one of"):
+        listed("--dataset", "event_reid", "--method", "sdcl")

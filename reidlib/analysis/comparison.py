@@ -15,6 +15,12 @@ GROUPS = {
     "length": "Longer training",
     "start": "Starting weights",
     "reference": "Without spikes",
+    "inputs": "What is seen",
+    "fusion": "Exchange between frames and events",
+    "spiking": "Spiking layers",
+    "mappings": "Event deformable mappings",
+    "pyramid": "Temporal pyramid",
+    "training": "Degraded training video",
 }
 
 

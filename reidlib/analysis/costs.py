@@ -1,4 +1,7 @@
-"""What trained rows cost: operations and energy of real clips, by stage; latency; growth of a training step with T."""
+"""What trained rows cost: operations and energy of real clips, by stage; latency; growth of a training step with T.
+
+Models of any input: a clip is a dict modality -> tensor, as `samples.first_inputs` makes it.
+"""
 
 import copy
 import time
@@ -10,70 +13,99 @@ import torch
 from torch import Tensor, nn
 
 from reidlib.ablations import row
-from reidlib.analysis.samples import first_clips
+from reidlib.analysis.samples import first_inputs
 from reidlib.efficiency import PJ_PER_AC, PJ_PER_MAC, count_parameters, latency, operations, peak_memory_of_training_step
 from reidlib.experiment import Experiment
-from reidlib.models import build_model
 
-CLASSIFIER = "neck.classifier"  # needed in training alone: no part of the cost of an embedding
+CLASSIFIER = "classifier"  # needed in training alone: no part of the cost of an embedding
+_SDCL_STAGES = {
+    "event_branch.spiking": "spiking layers",
+    "event_branch.mappings": "event mappings",
+    "event_branch.encoder": "event encoder",
+    "frame_branch": "frame branch",
+    "fusion": "exchange",
+    "head.pyramid": "pyramid",
+}
+
+
+def shown_rows(experiment: Experiment) -> tuple[str, ...]:
+    """The rows whose cost is shown: of every system the main ones and the parts, as far as the preset trains them."""
+    parts = [name for system in experiment.systems for name in system.parts if name in experiment.rows]
+    return tuple(dict.fromkeys((*experiment.main_rows, *parts)))
 
 
 def cost_tables(experiment: Experiment, names: tuple[str, ...], clips: int = 16) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cost of embedding one clip, averaged over the first clips of `clips` test tracklets: (a line per row, a line per row and stage).
 
-    First table: name, title, parameters, dense (multiply-accumulates if nothing were sparse), macs (of real operands), synops (accumulates
-    driven by spikes), activity (synops / (dense - macs)), energy_uJ (45 nm), energy_sd_uJ (over the clips), stem_share (of the energy).
-    Second table: name, stage, mac_uJ, ac_uJ. The classifier, which only training needs, does not run and has no part in it.
+    First table: name, title, input ("V", "E" or "V+E"), parameters, dense (multiply-accumulates if nothing were sparse), macs (of real
+    operands), synops (accumulates driven by spikes), activity (synops per dense operation of what spikes drive; NaN where they drive
+    nothing), energy_uJ (45 nm), energy_sd_uJ (over the clips), mac_share (of the energy).
+    Second table: name, title, stage, mac_uJ, ac_uJ. The classifier, which only training needs, does not run and has no part in it.
     """
     costs, stages = [], []
     for name in names:
         model = experiment.model(name)
-        inputs = first_clips(experiment.store, experiment.test_index, experiment.run_settings(name).clips, clips)
-        per_clip = pd.concat([clip_costs(model, clip[None]).assign(clip=i) for i, clip in enumerate(inputs)])
-        costs.append({"name": name, "title": row(name).title} | _summary(model, per_clip))
+        settings = experiment.run_settings(name).clips
+        inputs = first_inputs(experiment.store, experiment.test_index, settings, clips, model.modalities)
+        found = [clip_costs(model, {key: value[i : i + 1] for key, value in inputs.items()}).assign(clip=i) for i in range(clips)]
+        per_clip = pd.concat(found)
+        about = {"name": name, "title": row(name).title, "input": input_name(model.modalities)}
+        costs.append(about | {"parameters": embedding_parameters(model)} | _summary(per_clip))
         by_stage = per_clip.groupby("stage", sort=False)[["mac_uJ", "ac_uJ"]].sum() / clips
-        stages.append(by_stage.reset_index().assign(name=name))
+        stages.append(by_stage.reset_index().assign(name=name, title=row(name).title))
     return pd.DataFrame(costs), pd.concat(stages, ignore_index=True)
 
 
-def clip_costs(model: nn.Module, clip: Tensor) -> pd.DataFrame:
-    """Operations of embedding one clip `[1, T, 2, H, W]`, summed by stage in order of execution: stage, dense, macs, acs, mac_uJ, ac_uJ."""
+def input_name(modalities: tuple[str, ...]) -> str:
+    """What a model sees, as the published tables write it: "V" (video frames), "E" (events), "V+E"."""
+    return "+".join(letter for letter, name in (("V", "frames"), ("E", "events")) if name in modalities)
+
+
+def clip_costs(model: nn.Module, clip: dict[str, Tensor]) -> pd.DataFrame:
+    """Operations of embedding one clip, `{"events": [1, T, 2, H, W], "frames": [1, T, 3, H, W]}` as far as the model takes them, summed by
+    stage in order of execution: stage, dense, driven (the part of dense whose operands are spikes), macs, acs, mac_uJ, ac_uJ."""
     device = next(model.parameters()).device
-    table = operations(model, {"events": clip.to(device)}).table
-    table = table.assign(stage=table["layer"].map(stage_of)).groupby("stage", sort=False)[["dense", "macs", "acs"]].sum().reset_index()
+    table = operations(model, {name: value.to(device) for name, value in clip.items()}).table
+    table = table.assign(stage=table["layer"].map(stage_of), driven=table["dense"].where(table["operand"] != "real", 0))
+    table = table.groupby("stage", sort=False)[["dense", "driven", "macs", "acs"]].sum().reset_index()
     return table.assign(mac_uJ=table["macs"] * PJ_PER_MAC * 1e-6, ac_uJ=table["acs"] * PJ_PER_AC * 1e-6)
 
 
 def stage_of(layer: str) -> str:
-    """The stage that a layer of our event networks belongs to: "stem", "stage 1" ..., "SSAM 2" ..., "head"."""
+    """The stage that a layer of our networks belongs to: "stem", "stage 1" ..., "SSAM 2" ..., "head"; of SDCL and PSTA "spiking layers",
+    "event mappings", "event encoder", "frame branch", "exchange", "pyramid", "head"; a plain frames ResNet has "frame branch", "head"."""
+    for start, stage in _SDCL_STAGES.items():
+        if layer.startswith(start + "."):
+            return stage
     words = layer.split(".")
     if words[0] != "backbone":
         return "head"
     if words[1] == "stages":
         return f"stage {int(words[2]) + 1}"
-    return f"SSAM {words[2]}" if words[1] == "after" else "stem"
+    if words[1] == "after":
+        return f"SSAM {words[2]}"
+    return "stem" if words[1] == "conv" else "frame branch"
 
 
 def embedding_parameters(model: nn.Module) -> int:
-    """Number of parameters without the classifier."""
-    return count_parameters(model) - count_parameters(model.get_submodule(CLASSIFIER))
+    """Number of parameters without the classifiers."""
+    classifiers = [module for name, module in model.named_modules() if name.split(".")[-1] == CLASSIFIER]
+    return count_parameters(model) - sum(count_parameters(module) for module in classifiers)
 
 
-def _summary(model: nn.Module, per_clip: pd.DataFrame) -> dict:
+def _summary(per_clip: pd.DataFrame) -> dict:
     clips = per_clip["clip"].nunique()
-    dense, macs, acs = (float(per_clip[name].sum()) / clips for name in ("dense", "macs", "acs"))
+    dense, driven, macs, acs = (float(per_clip[name].sum()) / clips for name in ("dense", "driven", "macs", "acs"))
     energy = (per_clip["mac_uJ"] + per_clip["ac_uJ"]).groupby(per_clip["clip"]).sum()
-    stem = per_clip.loc[per_clip["stage"] == "stem", ["mac_uJ", "ac_uJ"]].to_numpy().sum() / clips
     spread = float(energy.std()) if clips > 1 else float("nan")
     return {
-        "parameters": embedding_parameters(model),
         "dense": dense,
         "macs": macs,
         "synops": acs,
-        "activity": acs / (dense - macs) if dense > macs else float("nan"),
+        "activity": acs / driven if driven else float("nan"),
         "energy_uJ": float(energy.mean()),
         "energy_sd_uJ": spread,
-        "stem_share": stem / float(energy.mean()),
+        "mac_share": float(per_clip["mac_uJ"].sum() / clips / energy.mean()),
     }
 
 
@@ -107,21 +139,30 @@ def accuracy_table(experiment: Experiment, costs: pd.DataFrame, protocol: str = 
     return costs.assign(mAP=[s.mean for s in scores], low=[s.low for s in scores], high=[s.high for s in scores])
 
 
-def latency_table(models: dict[str, nn.Module], clips: Tensor, batches: tuple[int, ...] = (1, 16), rounds: int = 5) -> pd.DataFrame:
+def latency_table(
+    models: dict[str, nn.Module],
+    inputs: dict[str, Tensor],
+    batches: tuple[int, ...] = (1, 16),
+    rounds: int = 5,
+    repeats: int = 3,
+    warmup: tuple[int, int] = (2, 1),
+) -> pd.DataFrame:
     """Latency of a forward pass and throughput, for every model and batch size: name, setting, latency_ms (median), low_ms, high_ms
     (least and greatest round), clips_per_s.
 
-    The models take turns, round by round, so that other work on the machine disturbs all of them alike. clips `[n, T, 2, H, W]`, n at
-    least the largest batch.
+    The models take turns, round by round, so that other work on the machine disturbs all of them alike. inputs: `[n, T, ...]` for every
+    modality that a model takes, n at least the largest batch. A round is the median of `repeats` passes, after `warmup` untimed ones (in
+    the first round, in the others).
     """
-    if max(batches) > len(clips):
-        raise ValueError(f"a batch of {max(batches)} clips needs as many, there are {len(clips)}")
+    if max(batches) > (count := min(map(len, inputs.values()))):
+        raise ValueError(f"a batch of {max(batches)} clips needs as many, there are {count}")
     times: dict[tuple[str, int], list[float]] = {}
     for turn in range(rounds):
         for name, model in models.items():
+            device = next(model.parameters()).device
             for batch in batches:
-                inputs = {"events": clips[:batch].to(next(model.parameters()).device)}
-                measured = latency(model, inputs, repeats=3, warmup=2 if turn == 0 else 1)
+                given = {key: inputs[key][:batch].to(device) for key in model.modalities}
+                measured = latency(model, given, repeats, warmup[min(turn, 1)])
                 times.setdefault((name, batch), []).append(1e3 * measured.median)
     rows = []
     for (name, batch), values in times.items():
@@ -145,13 +186,15 @@ def training_step_growth(
         model = copy.deepcopy(experiment.model(name))
         labels = torch.arange(batch, device=next(model.parameters()).device) // 2  # pairs: every clip has a positive
         for T in steps:
-            clips = first_clips(experiment.store, experiment.test_index, replace(run.clips, steps=T), batch).to(labels.device)
+            settings = replace(run.clips, steps=T)
+            inputs = first_inputs(experiment.store, experiment.test_index, settings, batch, model.modalities)
+            inputs = {key: value.to(labels.device) for key, value in inputs.items()}
 
             def loss(output, labels=labels, loss=run.train.loss):
                 return loss(output, labels)["total"]
 
-            memory = peak_memory_of_training_step(model, {"events": clips}, loss)
-            seconds = min(training_step_seconds(model, clips, loss) for _ in range(repeats))
+            memory = peak_memory_of_training_step(model, inputs, loss)
+            seconds = min(training_step_seconds(model, inputs, loss) for _ in range(repeats))
             sizes = {"memory_mb": memory.activations / 1e6, "total_mb": memory.total / 1e6}
             rows.append({"name": name, "steps": T, "seconds": seconds, **sizes})
     table = pd.DataFrame(rows)
@@ -161,14 +204,14 @@ def training_step_growth(
     return table
 
 
-def training_step_seconds(model: nn.Module, clips: Tensor, loss) -> float:
+def training_step_seconds(model: nn.Module, inputs: dict[str, Tensor], loss) -> float:
     """Seconds of one forward and backward pass in training mode; running statistics of the model move, so hand over a copy."""
     model.train()
     model.zero_grad(set_to_none=True)
-    _wait(clips)
+    _wait(model)
     start = time.perf_counter()
-    loss(model(events=clips)).backward()
-    _wait(clips)
+    loss(model(**inputs)).backward()
+    _wait(model)
     return time.perf_counter() - start
 
 
@@ -183,21 +226,7 @@ def growth_exponents(growth: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def paper_sizes(names: tuple[str, ...], width: int = 64, size: tuple[int, int] = (256, 128), steps: int = 8) -> pd.DataFrame:
-    """Parameters and dense multiply-accumulates of untrained models at a paper's size, counted in one forward pass of an empty clip.
-
-    Only what does not depend on the weights: spikes, and with them SynOps and energy, would need training at this size.
-    """
-    rows = []
-    for name in names:
-        model = build_model(row(name).model, 2, width=width, **row(name).options).eval()
-        costs = clip_costs(model, torch.zeros(1, steps, 2, *size))
-        ssam = costs.loc[costs["stage"].str.startswith("SSAM"), "dense"].sum() / costs["dense"].sum()
-        shared = {"name": name, "title": row(name).title, "width": width, "height x width": f"{size[0]} x {size[1]}", "T": steps}
-        rows.append({**shared, "parameters": embedding_parameters(model), "dense": int(costs["dense"].sum()), "ssam_share": ssam})
-    return pd.DataFrame(rows)
-
-
-def _wait(tensor: Tensor) -> None:
-    if tensor.device.type == "cuda":
-        torch.cuda.synchronize(tensor.device)
+def _wait(model: nn.Module) -> None:
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

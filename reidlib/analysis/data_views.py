@@ -6,6 +6,8 @@ import pandas as pd
 from reidlib.analysis.ranked import WINDOW
 from reidlib.analysis.samples import tracklet_clips
 from reidlib.datasets import TrackletStore, describe, unmatched_queries
+from reidlib.datasets.degrade import KINDS, Degradation, degrade
+from reidlib.datasets.frames import video_of
 from reidlib.events import Events, event_frames
 from reidlib.experiment import Experiment
 
@@ -153,6 +155,18 @@ def pictures(store: TrackletStore, key: str) -> tuple[np.ndarray | None, np.ndar
     start, stop = max(start, middle - WINDOW // 2), min(stop, middle + WINDOW // 2)
     events = event_frames(store.events(key), 1, start, max(stop, start + 1))[0]
     return (None if video is None else video[len(video) // 2]), events
+
+
+def degraded_pictures(store: TrackletStore, key: str) -> dict[str, dict[int, np.ndarray]]:
+    """Kind -> severity -> the middle video frame of a tracklet, as it is shown under that degradation; severity 0 is the clean one.
+
+    Raises ValueError for a tracklet without video."""
+    video = video_of(store, key)
+    middle = len(video) // 2
+    return {
+        kind: {0: video[middle]} | {severity: degrade(video, Degradation(kind, severity), key)[middle] for severity in range(1, 6)}
+        for kind in KINDS
+    }
 
 
 def sample_cells(store: TrackletStore, index: pd.DataFrame, people: int = 4) -> tuple[list[tuple], int]:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from reidlib.ablations import ROWS
 from reidlib.analysis.comparison import seeds_of, title
 from reidlib.datasets import cameras_or_none
 from reidlib.evaluation import Protocol, embed, rank_protocol
@@ -183,14 +182,6 @@ def validated_threshold(experiment: Experiment, name: str, false_accepts: float 
         return None
     vectors = embed(experiment.model(name), experiment.store, experiment.validation.index, experiment.run_settings(name).clips)
     return float(np.quantile(pair_distances(vectors, experiment.validation)[1], false_accepts))
-
-
-def check_trained(experiment: Experiment, name: str) -> str:
-    """`name` if the preset trains that row, else ValueError with the rows it does train."""
-    if name not in ROWS or name not in experiment.settings.rows:
-        legal = ", ".join(experiment.settings.rows)
-        raise ValueError(f"METHOD {name!r} is not a row of preset {experiment.preset!r}; choose one of {legal}")
-    return name
 
 
 def headline(results: pd.DataFrame, systems: Mapping[str, str]) -> list[dict]:

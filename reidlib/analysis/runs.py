@@ -20,12 +20,13 @@ from reidlib.training import TrainSettings
 _LABELS = {
     "steps": "time steps T", "size": "event frame (height × width)", "seconds": "clip length (s)", "scale": "counts",
     "flip": "flip (probability)", "erase": "erase a box (probability)", "shift": "shift (share of the side)", "drop": "drop events (up to)",
-    "iterations": "optimiser steps", "learning_rate": "peak learning rate", "warmup": "warm-up (share of the steps)",
+    "degrade": "degrade the video (probability)", "iterations": "optimiser steps", "learning_rate": "peak learning rate",
+    "warmup": "warm-up (share of the steps)",
     "clip_norm": "gradient norm limit", "average": "weight average (decay)", "margin": "triplet margin", "distance": "triplet distance",
 }  # fmt: skip
 _HIDDEN = ("people", "clips", "loss", "validate_every", "checkpoint_every")
-# Options of a model that have a line of their own, or that nothing but SSAM reads.
-_TOLD = ("width", "neuron", "ssam", "sampling", "coupling", "causal", "head_channels")
+# Options of a model that have a line of their own, that nothing but SSAM reads, or that follow from the clips.
+_TOLD = ("width", "neuron", "ssam", "sampling", "coupling", "causal", "head_channels", "modalities", "size")
 
 
 def describe_run(experiment: Experiment, name: str) -> dict[tuple[str, str], str]:
@@ -35,11 +36,12 @@ def describe_run(experiment: Experiment, name: str) -> dict[tuple[str, str], str
     neuron = run.options.get("neuron", {})
     neuron = NeuronSettings(**neuron) if isinstance(neuron, dict) else neuron
     facts = {
+        ("model", "sees"): " and ".join(model.modalities),
         ("model", "neurons"): _neuron(neuron) if spiking_layers(model) else "ReLU",
         ("model", "width of the first stage"): str(run.options.get("width", 64)),
         ("model", "SSAM"): _attention(model),
         ("model", "STFS"): _sampling(getattr(model, "sampling", None)),
-        ("model", "other options"): ", ".join(f"{key} = {value}" for key, value in run.options.items() if key not in _TOLD) or "none",
+        **{("model", key.replace("_", " ")): _text(value) for key, value in run.options.items() if key not in _TOLD},
         ("model", "parameters"): f"{sum(p.numel() for p in model.parameters()):,}",
     }
     start = {("training", "starting weights"): "its ReLU twin" if run.start else "fresh"}
@@ -167,6 +169,8 @@ def layer_label(layer: str) -> str:
     if match := re.fullmatch(r"backbone\.stages\.(\d+)\.(\d+)\.(sn(\d)|downsample_sn)", layer):
         what = f"neuron {match[4]}" if match[4] else "shortcut"
         return f"stage {int(match[1]) + 1}, block {int(match[2]) + 1}, {what}"
+    if match := re.fullmatch(r"event_branch\.spiking\.(\d+)\.\d+", layer):
+        return f"spiking layer {int(match[1]) + 1}"
     if match := re.fullmatch(r"backbone\.after\.(\d+)\.(?:part_neurons\.)?(\w+?)(?:_neuron)?", layer):
         what = {"qkv": "Q, K, V", "spatial": "spatial part", "temporal": "temporal part", "project": "output"}
         return f"SSAM {match[1]}, {what.get(match[2], match[2])}"

@@ -40,10 +40,10 @@ def spread_rows(index: pd.DataFrame, count: int) -> pd.DataFrame:
     return index.iloc[np.unique(np.linspace(0, len(index) - 1, min(count, len(index))).round().astype(int))]
 
 
-def tracklet_clips(store: TrackletStore, index: pd.DataFrame, settings: ClipSettings) -> list[Tensor]:
-    """All clips of every tracklet of `index`, `[n, T, 2, H, W]` each, as the evaluation cuts them."""
-    dataset = ClipDataset(store, index, settings, train=False)
-    return [dataset[row]["events"] for row in range(len(dataset))]
+def tracklet_clips(store: TrackletStore, index: pd.DataFrame, settings: ClipSettings, modality: str = "events") -> list[Tensor]:
+    """All clips of every tracklet of `index`, `[n, T, 2, H, W]` each, as the evaluation cuts them; modality "frames": `[n, T, 3, H, W]`."""
+    dataset = ClipDataset(store, index, settings, train=False, modalities=(modality,))
+    return [dataset[row][modality] for row in range(len(dataset))]
 
 
 def events_per_step(store: TrackletStore, index: pd.DataFrame, settings: ClipSettings) -> np.ndarray:
@@ -53,7 +53,15 @@ def events_per_step(store: TrackletStore, index: pd.DataFrame, settings: ClipSet
     return torch.cat(sums).mean(0).numpy()
 
 
-def first_clips(store: TrackletStore, index: pd.DataFrame, settings: ClipSettings, count: int) -> Tensor:
-    """The first clips of `count` tracklets, spread over the index and repeated from its start where it has fewer: `[count, T, 2, H, W]`."""
-    clips = [clip[0] for clip in tracklet_clips(store, spread_rows(index, count), settings)]
+def first_clips(store: TrackletStore, index: pd.DataFrame, settings: ClipSettings, count: int, modality: str = "events") -> Tensor:
+    """The first clips of `count` tracklets, spread over the index and repeated from its start where it has fewer: `[count, T, 2, H, W]`,
+    for modality "frames" `[count, T, 3, H, W]`."""
+    clips = [clip[0] for clip in tracklet_clips(store, spread_rows(index, count), settings, modality)]
     return torch.stack([clips[i % len(clips)] for i in range(count)])
+
+
+def first_inputs(
+    store: TrackletStore, index: pd.DataFrame, settings: ClipSettings, count: int, modalities: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """`first_clips` of every modality, by its name, as a model takes them."""
+    return {name: first_clips(store, index, settings, count, name) for name in modalities}

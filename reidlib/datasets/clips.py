@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from reidlib.datasets.degrade import Degradation
+from reidlib.datasets.degrade import KINDS, Degradation
 from reidlib.datasets.frames import ClipVideo
 from reidlib.datasets.store import TrackletStore
 from reidlib.datasets.views import DegradedStore, ShuffledEvents
@@ -29,7 +29,8 @@ class ClipSettings:
     The rest acts on training clips alone, and all but `drop` on events and video alike. flip: probability of a mirrored clip. erase:
     probability of one empty box, of 2 to 20 % of the picture at an aspect of 0.3 to 3.3 (random erasing, Zhong et al. 2020), the
     same at all steps of the clip. shift: the picture moves by up to this share of its height and width, each way (crop jitter).
-    drop: each clip loses a share of its events drawn from [0, drop]."""
+    drop: each clip loses a share of its events drawn from [0, drop]. degrade: probability that the clip's video is degraded, in a kind and
+    at a severity drawn evenly from all of `degrade.KINDS`; its events stay."""
 
     steps: int = 8
     size: tuple[int, int] = (64, 32)
@@ -39,6 +40,7 @@ class ClipSettings:
     erase: float = 0.5
     shift: float = 0.05
     drop: float = 0.1
+    degrade: float = 0.0
 
     def __post_init__(self):
         object.__setattr__(self, "size", tuple(int(side) for side in self.size))
@@ -50,7 +52,7 @@ class ClipSettings:
             raise ValueError(f"seconds must be above 0, not {self.seconds}")
         if self.scale not in SCALES:
             raise ValueError(f"unknown scale {self.scale!r}; legal: {', '.join(SCALES)}")
-        for name in ("flip", "erase", "shift", "drop"):
+        for name in ("flip", "erase", "shift", "drop", "degrade"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
 
@@ -119,7 +121,7 @@ class ClipDataset(Dataset):
             clip["events"] = torch.from_numpy(self._event_frames(events, start, stop))
         if self.video is not None:
             geometry = clip_geometry(self.video.sensors[row], settings, self.seed, draw)
-            clip["frames"] = self.video.clips(row, [(start, stop)], geometry)[0]
+            clip["frames"] = self.video.clips(row, [(start, stop)], geometry, drawn_degradation(settings.degrade, self.seed, draw))[0]
         return clip
 
     def _eval_clips(self, row: int) -> dict[str, torch.Tensor]:
@@ -165,6 +167,15 @@ def augment_clip(events: Events, settings: ClipSettings, seed: int, draw: int) -
 def clip_geometry(sensor: tuple[int, int], settings: ClipSettings, seed: int, draw: int) -> augment.Geometry:
     """Where `augment_clip` puts the events of a sensor of (width, height) pixels, for the video of the same clip."""
     return augment.geometry(*sensor, seed, draw, settings.flip, _pixels(settings, *sensor), settings.erase, ERASED_AREA)
+
+
+def drawn_degradation(probability: float, seed: int, draw: int) -> Degradation | None:
+    """What is done to the video of a training clip: nothing, or one of all kinds and severities; a function of (seed, draw)."""
+    rng = augment.generator(seed, draw, "degrade")
+    if rng.random() >= probability:
+        return None
+    kind, severity = KINDS[rng.integers(len(KINDS))], int(rng.integers(1, 5, endpoint=True))
+    return Degradation(kind, severity, seed=int(rng.integers(2**31)))
 
 
 def _pixels(settings: ClipSettings, width: int, height: int) -> tuple[int, int]:

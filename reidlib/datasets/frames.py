@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch.nn.functional import interpolate
 
+from reidlib.datasets.degrade import Degradation, degrade
 from reidlib.events.augment import Geometry
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures, red, green, blue
@@ -27,16 +28,20 @@ class ClipVideo:
         self.sensors = list(zip(index["width"].tolist(), index["height"].tolist(), strict=True))
         self._times: dict[str, np.ndarray] = {}
 
-    def clips(self, row: int, edges: list[tuple[int, int]], geometry: Geometry | None = None) -> torch.Tensor:
+    def clips(
+        self, row: int, edges: list[tuple[int, int]], geometry: Geometry | None = None, degradation: Degradation | None = None
+    ) -> torch.Tensor:
         """The frames of consecutive clips [start, stop) in microseconds: `[n, T, 3, H, W]`.
 
-        Step t shows the frame nearest to the middle of the t-th of T equal bins. Raises ValueError for a tracklet without video."""
+        Step t shows the frame nearest to the middle of the t-th of T equal bins. degradation: done to these frames before anything
+        else. Raises ValueError for a tracklet without video."""
         key = self.keys[row]
         video = video_of(self.store, key)
         if key not in self._times:
             self._times[key] = frame_times(self.store, key, len(video))
         chosen = np.concatenate([nearest_frames(self._times[key], start, stop, self.steps) for start, stop in edges])
-        pictures = normalised(video[chosen])  # [n * T, 3, h, w]
+        seen = video[chosen] if degradation is None else degrade(video[chosen], degradation, key)
+        pictures = normalised(seen)  # [n * T, 3, h, w]
         if geometry is not None:
             pictures = transformed(pictures, geometry, self.sensors[row])
         return resized(pictures, self.size).unflatten(0, (len(edges), self.steps))

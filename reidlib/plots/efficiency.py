@@ -8,6 +8,7 @@ from matplotlib.transforms import Bbox
 
 from .style import (
     GREY,
+    METHODS,
     ORANGE,
     SKY,
     check_array,
@@ -25,7 +26,7 @@ def energy_vs_accuracy(table, *, title: str = "Energy and accuracy") -> Figure:
     """Each model a disc at its energy (log axis) and mAP, its area the number of parameters, its name beside it, its interval upright.
 
     table: DataFrame with name, energy_uJ (estimated energy of one clip, microjoule, above 0), mAP, low, high (per cent: score and interval)
-    and parameters (number).
+    and parameters (number); optionally title, the label of a method that is not registered.
     """
     check_columns("table", table, ["name", "energy_uJ", "mAP", "low", "high", "parameters"])
     numbers = check_array("energy_uJ, mAP and parameters", table[["energy_uJ", "mAP", "parameters"]].to_numpy(float), "rows 3", low=0)
@@ -47,9 +48,15 @@ def energy_vs_accuracy(table, *, title: str = "Energy and accuracy") -> Figure:
     ax.set_xlim(numbers[:, 0].min() / 2, numbers[:, 0].max() * 2)
     ax.margins(y=0.15)
     log_ticks(ax.xaxis)
-    texts = [f"{method_label(row.name)}\n{_millions(row.parameters)} parameters" for row in table.itertuples()]
-    _label(ax, numbers[:, :2], texts)
+    texts = [f"{name}\n{_millions(parameters)} parameters" for name, parameters in zip(row_labels(table), table["parameters"], strict=True)]
+    label_points(ax, numbers[:, :2], texts)
     return figure
+
+
+def row_labels(table, column: str = "name") -> list[str]:
+    """What the rows are called: registered methods by their label, others by their title where the table has one."""
+    titles = table["title"] if "title" in table else table[column]
+    return [method_label(name) if name in METHODS else title for name, title in zip(table[column], titles, strict=True)]
 
 
 def _each(names) -> list[tuple[str, str]]:
@@ -62,7 +69,7 @@ def _millions(parameters: float) -> str:
     return f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k"
 
 
-def _label(ax, points: np.ndarray, texts: list[str]) -> None:
+def label_points(ax, points: np.ndarray, texts: list[str]) -> None:
     """Writes each text beside its point, at the first place that no earlier text, mark or edge of the axes takes; a thin line leads to it
     where it had to move away. Where every place is taken, the text stands to the right of its point."""
     ax.figure.draw_without_rendering()  # fixes the layout, so that places in pixels are final
@@ -94,21 +101,24 @@ def _note(ax, point, text: str, place: tuple[int, int]):
 def energy_breakdown(table, *, title: str = "Where the energy goes") -> Figure:
     """One panel per model, one stacked bar per stage: multiply-accumulates (MAC) and spike-driven additions (AC), on a common axis.
 
-    table: DataFrame with name (model), stage, mac_uJ and ac_uJ (microjoule of one clip, not negative). Stages keep their order.
+    table: DataFrame with name (model), stage, mac_uJ and ac_uJ (microjoule of one clip, not negative), optionally title (see
+    `energy_vs_accuracy`). Stages keep their order.
     """
     check_columns("table", table, ["name", "stage", "mac_uJ", "ac_uJ"])
     check_array("mac_uJ and ac_uJ of the table", table[["mac_uJ", "ac_uJ"]].to_numpy(float), "rows 2", low=0)
     models = list(table.groupby("name", sort=False))
     stages = list(dict.fromkeys(table["stage"]))
     figure, axes = new_figure(1, len(models), height=1.3 + 0.3 * len(stages), title=title, sharex=True, sharey=True)
-    for ax, (name, rows) in zip(axes[0], models, strict=True):
+    gap = " " if len(models) <= 3 else "\n"  # more panels are too narrow for one line
+    for ax, (_, rows) in zip(axes[0], models, strict=True):
         places = [stages.index(stage) for stage in rows["stage"]]
         ax.barh(places, rows["mac_uJ"], color=ORANGE, label="MAC (multiply and add)")
         ax.barh(
             places, rows["ac_uJ"], left=rows["mac_uJ"], color=SKY, hatch="//", edgecolor="white", linewidth=0, label="AC (add on a spike)"
         )
         total = rows["mac_uJ"].sum() + rows["ac_uJ"].sum()
-        ax.set(title=f"{method_label(name)}: {total:.3g} µJ", xlabel="energy of one clip (µJ)", ylabel="stage")
+        label = f"{row_labels(rows)[0]}:{gap}{total:.3g} µJ"
+        ax.set(title=label, xlabel="energy of one clip (µJ)", ylabel="stage")
         ax.grid(axis="y", visible=False)
         ax.label_outer()
     largest = (table["mac_uJ"] + table["ac_uJ"]).max()
@@ -157,7 +167,7 @@ def latency_bars(table, *, title: str = "Latency") -> Figure:
     """Grouped horizontal bars with their interval: one group per model, one bar per setting.
 
     table: DataFrame with name (model), latency_ms (median), low_ms, high_ms (interval, for example the quartiles) in milliseconds and
-    optionally setting (batch size, device; at most 7).
+    optionally setting (batch size, device; at most 7) and title (see `energy_vs_accuracy`).
     """
     check_columns("table", table, ["name", "latency_ms", "low_ms", "high_ms"])
     check_intervals("table", table, ("low_ms", "latency_ms", "high_ms"), low=0)
@@ -176,7 +186,11 @@ def latency_bars(table, *, title: str = "Latency") -> Figure:
             ax.annotate(
                 f"{value:.3g}", (high, bar.get_y() + bar.get_height() / 2), (5, 0), textcoords="offset points", va="center", fontsize=8
             )
-    ax.set(yticks=range(len(names)), yticklabels=[method_label(name) for name in names], ylim=(len(names) - 0.5, -0.5))
+    ax.set(
+        yticks=range(len(names)),
+        yticklabels=list(dict(zip(table["name"], row_labels(table), strict=True)).values()),
+        ylim=(len(names) - 0.5, -0.5),
+    )
     ax.set(xlabel="latency (ms; bar: median, line: interval)", ylabel="model")
     ax.margins(x=0.1)
     ax.grid(axis="y", visible=False)

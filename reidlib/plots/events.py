@@ -291,15 +291,20 @@ def events_over_frame(frame, event_frame, *, title: str = "Events over the video
     height, width = video.shape[:2]
     figure, axes = new_figure(1, 3, width=max(5.5, min(WIDTH, 9.6 * width / height)), height=3.9, title=title, layout="compressed")
     extent = (0, width, height, 0)
-    strength = 1 - events.min(axis=2, keepdims=True)  # [H, W, 1] ink
-    colour = 1 - (1 - events) / np.maximum(strength, 1e-9)  # the pure ink, so that pale counts do not whiten the video
-    overlay = np.concatenate([np.clip(colour, 0, 1), np.clip(strength * 1.5, 0, 1)], axis=2)  # [H, W, 4]
-    grey = np.asarray(video, dtype=np.float64).mean(axis=2) / (255 if video.dtype == np.uint8 else 1)
-    backdrop = np.repeat(0.35 + 0.6 * grey[..., None], 3, axis=2)  # lightened, so that both inks show
-    for ax, text, layers in zip(axes[0], ("video", "events", "both"), ((video,), (events,), (backdrop, overlay)), strict=True):
+    for ax, text, layers in zip(axes[0], ("video", "events", "both"), ((video,), (events,), over_frame(video, events)), strict=True):
         image_axes(ax)
         ax.set_title(text)
         for layer in layers:
             ax.imshow(layer, extent=extent)
     polarity_legend(figure)
     return fit_pictures(figure)
+
+
+def over_frame(video: np.ndarray, events: np.ndarray, opacity: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    """(lightened grey backdrop [h, w, 3], overlay [H, W, 4]) of a picture [h, w, 3] and an `event_image` [H, W, 3], to be drawn one on
+    the other. opacity: of a pixel at full colour; above 1, weaker ones cover the video too."""
+    strength = 1 - events.min(axis=2, keepdims=True)  # [H, W, 1] ink
+    colour = 1 - (1 - events) / np.maximum(strength, 1e-9)  # the pure ink, so that pale counts do not whiten the video
+    overlay = np.concatenate([np.clip(colour, 0, 1), np.clip(strength * opacity, 0, 1)], axis=2)  # [H, W, 4]
+    grey = np.asarray(video, dtype=np.float64).mean(axis=2) / (255 if video.dtype == np.uint8 else 1)
+    return np.repeat(0.35 + 0.6 * grey[..., None], 3, axis=2), overlay  # lightened, so that both inks show

@@ -32,6 +32,9 @@ METHODS = {
     "resnet18_events": ("ResNet-18 (ReLU)", GREEN, "^"),
     "ssam": ("+ SSAM", PURPLE, "D"),
     "stfs": ("+ STFS", ORANGE, "v"),
+    "sdcl": ("SDCL", SKY, "P"),
+    "psta": ("PSTA", PURPLE, "p"),
+    "sdcl_events": ("SDCL, events alone", ORANGE, "h"),
     "mean_count": ("mean event count", BLACK, "X"),
 }
 

@@ -11,6 +11,7 @@ from reidlib.files import write_text
 TEMPLATES = Path(__file__).parent / "templates"
 _BAR = re.compile(r"\d+%\|.*\|.*\[.*\]|^\s*\d+it \[")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_ACRONYMS = {"sdcl": "SDCL"}  # in names of pages
 
 
 def write_pages(executed: Iterable[str | Path], folder: str | Path) -> list[Path]:
@@ -58,9 +59,12 @@ def navigation(pages: Iterable[str], current: str) -> list[dict]:
 
 
 def pretty(name: str) -> str:
-    """`02_training` as `02 Training`."""
+    """`02_training` as `02 Training`; names of systems keep their capitals."""
     number, _, words = name.partition("_")
-    return f"{number} {words.replace('_', ' ').capitalize()}" if number.isdigit() and words else name.replace("_", " ")
+    if not number.isdigit() or not words:
+        return name.replace("_", " ")
+    first, *rest = words.split("_")
+    return " ".join([number, first.capitalize(), *(_ACRONYMS.get(word, word) for word in rest)])
 
 
 def title_of(notebook, default: str) -> str:

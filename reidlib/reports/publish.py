@@ -11,7 +11,10 @@ from reidlib.reports.records import read_records
 
 MARKS = ("<!-- results: written by `python -m reidlib.reports publish`, not by hand -->", "<!-- end of results -->")
 #: Figures worth keeping, by name; those a run does not have are left out.
-FIGURES = ("02_learning_curves", "02_firing_rates", "02_ranked_lists", "03_differences", "03_spread", "05_attention_right", "07_energy")
+FIGURES = (
+    *("02_learning_curves", "02_firing_rates", "02_ranked_lists", "03_differences_s3ce_net", "03_differences_sdcl", "03_spread"),
+    *("05_attention_right", "05_sdcl_depth", "06_sdcl", "06_claims", "07_energy_accuracy"),
+)
 
 
 def publish(output_dir: str | Path, folder: str | Path, readme: str | Path | None = None) -> list[Path]:

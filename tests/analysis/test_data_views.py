@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidlib.analysis import data_views as views
-from reidlib.datasets import make_index, validation_split
+from reidlib.datasets import Degradation, DegradedStore, make_index, validation_split
+from reidlib.datasets.degrade import KINDS
 from reidlib.evaluation import protocols
 from reidlib.events import Events
+from reidlib.plots.robustness import degradation_grid
 
 
 class MemoryStore:
@@ -123,6 +125,21 @@ def test_pictures_hold_a_tenth_of_a_second_around_the_middle_at_full_resolution(
     frame, events = views.pictures(store, "p0000/c0/t0")
     assert frame.min() == frame.max() == 3 and events.shape == (2, 32, 16)
     assert events.sum() == len(store.events("p0000/c0/t0").window(50_000, 150_000))
+
+
+def test_degraded_pictures_are_the_middle_frames_that_a_degraded_store_shows():
+    video = np.random.default_rng(0).integers(0, 255, (7, 24, 12)).astype(np.uint8)
+    store, key = small_set(frames=video), "p0003/c1/t0"
+    pictures = views.degraded_pictures(store, key)
+    assert {kind: list(row) for kind, row in pictures.items()} == {kind: list(range(6)) for kind in KINDS}
+    for kind, row in pictures.items():
+        np.testing.assert_array_equal(row[0], video[3])
+        for severity in range(1, 6):
+            np.testing.assert_array_equal(row[severity], DegradedStore(store, Degradation(kind, severity)).frames(key)[3])
+            assert not any(np.array_equal(row[severity], row[less]) for less in range(severity))
+    assert len(degradation_grid(pictures).axes) == 18
+    with pytest.raises(ValueError, match=f"tracklet '{key}' has no video frames"):
+        views.degraded_pictures(small_set(), key)
 
 
 def test_median_tracklets_are_the_middle_ones():

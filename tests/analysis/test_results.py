@@ -110,9 +110,3 @@ def test_notes_tell_a_small_test_and_a_missing_validation_part(experiment):
     assert results.size_note(experiment).startswith("8 queries of 4 people prove that the path")
     assert "no validation part" in results.validation_note(experiment)
     assert results.validated_threshold(experiment, "sew_resnet18") is None
-
-
-def test_a_method_that_is_not_trained_is_refused(experiment):
-    assert results.check_trained(experiment, "stfs") == "stfs"
-    with pytest.raises(ValueError, match=r"METHOD 'joint' is not a row of preset 'small'; choose one of s3ce_net, sew_resnet18"):
-        results.check_trained(experiment, "joint")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_experiment import SmallExperiment
 
-from reidlib.analysis.samples import events_per_step, first_clips, spread_rows, tracklet_clips, typical_queries
+from reidlib.analysis.samples import events_per_step, first_clips, first_inputs, spread_rows, tracklet_clips, typical_queries
 from reidlib.datasets import ClipDataset
 
 
@@ -55,3 +55,14 @@ def test_clips_are_those_of_the_evaluation(tmp_path):
     first = first_clips(experiment.store, experiment.test_index, experiment.settings.clips, 20)
     assert first.shape == (20, 4, 2, 32, 16)
     assert torch.equal(first[0], clips[0][0]) and torch.equal(first[16], clips[0][0])
+
+
+def test_frames_and_events_of_the_same_clips(tmp_path):
+    experiment = SmallExperiment(tmp_path, video=True)
+    asked = (experiment.store, experiment.test_index, experiment.settings.clips)
+    dataset = ClipDataset(*asked, train=False, modalities=("events", "frames"))
+    assert all(torch.equal(clip, dataset[i]["frames"]) for i, clip in enumerate(tracklet_clips(*asked, "frames")))
+    inputs = first_inputs(*asked, 20, ("frames", "events"))
+    assert list(inputs) == ["frames", "events"] and inputs["frames"].shape == (20, 4, 3, 32, 16)
+    assert torch.equal(inputs["events"], first_clips(*asked, 20))
+    assert list(first_inputs(*asked, 1, ("events",))) == ["events"]

@@ -1,7 +1,7 @@
 """Clips: nothing is lost, every draw is a function of (seed, number), and the sampler keeps its promises for any P, K and set."""
 
 from collections import Counter
-from itertools import islice, pairwise
+from itertools import islice, pairwise, product
 
 import numpy as np
 import pytest
@@ -12,7 +12,8 @@ from samples import SETTINGS, make, random_events, rows
 from test_tracklets import table
 
 from reidlib.datasets import ClipDataset, ClipSettings, PKSampler, Sample, build_store, collate, eval_batches, train_loader
-from reidlib.datasets.clips import augment_clip, clip_edges
+from reidlib.datasets.clips import augment_clip, clip_edges, drawn_degradation
+from reidlib.datasets.degrade import KINDS
 
 PLAIN = ClipSettings(steps=4, size=(16, 8), seconds=0.3, scale="raw", flip=0, erase=0, shift=0, drop=0)
 FULL = ClipSettings(steps=4, size=(16, 8), seconds=0.3)
@@ -122,6 +123,7 @@ def test_eval_batches_drop_no_clip(store, clips):
         ({"scale": "sqrt"}, "unknown scale 'sqrt'; legal: log, raw, binary"),
         ({"flip": 1.5}, "flip is a share from 0 to 1, not 1.5"),
         ({"drop": -0.1}, "drop is a share from 0 to 1, not -0.1"),
+        ({"degrade": 2}, "degrade is a share from 0 to 1, not 2"),
     ],
 )
 def test_bad_settings_are_refused(change, message):
@@ -230,6 +232,25 @@ def test_the_order_is_drawn_anew_per_round_and_seed():
     draws = [tuple(row for row, _ in batch) for batch in islice(PKSampler(index, 4, 2, 0, 100), 6)]
     assert len(set(draws)) == 6
     assert list(PKSampler(index, 4, 2, 0, 6)) != list(PKSampler(index, 4, 2, 1, 6))
+
+
+def test_a_drawn_degradation_is_a_function_of_seed_and_draw():
+    drawn = [drawn_degradation(0.5, 3, draw) for draw in range(300)]
+    assert drawn == [drawn_degradation(0.5, 3, draw) for draw in reversed(range(300))][::-1]
+    assert drawn != [drawn_degradation(0.5, 4, draw) for draw in range(300)]
+    often = [drawn_degradation(0.8, 3, draw) for draw in range(300)]
+    assert all(more == one for one, more in zip(drawn, often, strict=True) if one)  # a higher probability adds clips, and changes none
+    assert 130 < sum(one is not None for one in drawn) < 170 and 220 < sum(one is not None for one in often) < 260
+    assert {drawn_degradation(0.0, 3, draw) for draw in range(300)} == {None}
+
+
+def test_all_kinds_and_severities_are_drawn_evenly():
+    drawn = [drawn_degradation(1.0, 0, draw) for draw in range(3000)]
+    counts = Counter((one.kind, one.severity) for one in drawn)
+    assert set(counts) == set(product(KINDS, range(1, 6)))
+    assert all(150 < count < 250 for count in counts.values())  # 200 each; a spread of 14 is to be expected
+    assert {one.events for one in drawn} == {"clean"}
+    assert len({one.seed for one in drawn}) > 2900  # the place of a block is not the tracklet's for ever
 
 
 def test_a_sampler_that_cannot_be_filled_is_refused():

@@ -6,7 +6,8 @@ import torch
 from paired import HEIGHT, PERIOD, WIDTH, PairedStore, edges, moving_rectangles
 
 from reidlib.datasets import ClipDataset, ClipSettings, PKSampler, collate, eval_batches, train_loader
-from reidlib.datasets.clips import clip_geometry
+from reidlib.datasets.clips import clip_geometry, drawn_degradation
+from reidlib.datasets.degrade import KINDS, degrade
 from reidlib.datasets.frames import MEAN, STD
 from reidlib.events import augment
 
@@ -132,6 +133,45 @@ def test_batches_carry_what_there_is(modalities):
     for name in modalities:
         expected = torch.cat([test[row][name] for row in range(12)])
         assert torch.equal(torch.cat([batch[name] for batch in batches]), expected)
+
+
+def test_without_degradation_no_bit_changes():
+    """Not a draw of the others moves: clips that stay clean at one half are those of probability 0, bit by bit, and so are all events."""
+    none, half = clips(**ALL), clips(**ALL, degrade=0.5)
+    clean = 0
+    for row, draw in ROWS_AND_DRAWS:
+        expected, found = none[row, draw], half[row, draw]
+        assert torch.equal(expected["events"], found["events"])
+        degraded = drawn_degradation(0.5, 7, draw) is not None
+        assert torch.equal(expected["frames"], found["frames"]) is not degraded
+        clean += not degraded
+    assert 20 < clean < 40
+
+
+def test_every_clip_is_degraded_before_anything_else_and_its_events_stay():
+    store, seen = PairedStore(), set()
+    dataset, clean = clips(store, degrade=1.0), clips(store)
+    for row, draw in ROWS_AND_DRAWS:
+        found, plain = dataset[row, draw], clean[row, draw]
+        what = drawn_degradation(1.0, 7, draw)
+        expected = degrade(greys(plain["frames"]).astype(np.uint8), what, dataset.keys[row])
+        np.testing.assert_array_equal(greys(found["frames"]), expected)
+        assert not torch.equal(found["frames"], plain["frames"]) and torch.equal(found["events"], plain["events"])
+        seen.add(what.kind)
+    assert seen == set(KINDS)
+
+
+def test_flip_shift_and_box_come_after_the_degradation():
+    """What a shift uncovers and a box erases stays unknown: noise in the dark would tell where the box is."""
+    some, none = clips(**ALL, degrade=1.0), clips(**ALL)
+    for row, draw in ROWS_AND_DRAWS[:20]:
+        found, plain = (greys(dataset[row, draw]["frames"]) for dataset in (some, none))
+        np.testing.assert_array_equal(found < 0, plain < 0)
+
+
+def test_test_clips_are_never_degraded_by_the_settings():
+    items = [clips(train=False, degrade=p)[4] for p in (0.0, 1.0)]
+    assert all(torch.equal(items[0][name], items[1][name]) for name in BOTH)
 
 
 def test_frames_shrink_with_the_events():

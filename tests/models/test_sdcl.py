@@ -187,7 +187,9 @@ def test_operations_of_sdcl_are_counted():
     table = operations(sdcl(fusion="attention"), clips(B=1)).table
     mapped = table[table["layer"].str.contains(r"event_branch\.mappings\.0")]
     events = int((clips(B=1)["events"] != 0).any(2).sum())
-    assert mapped["operand"].tolist() == ["spikes"] and mapped["dense"].item() == events * 9 * 4 * 4
+    products = 9 * 4 * 4  # of a position: its nine neighbours, four channels in and out
+    assert mapped["operand"].tolist() == ["spikes"] and mapped["dense"].item() == T * SIZE[0] * SIZE[1] * products
+    assert 0 < mapped["acs"].item() < events * products
 
 
 def test_bad_input_is_named():

@@ -91,5 +91,8 @@ def test_latency_bars_group_settings_and_draw_intervals():
     np.testing.assert_allclose(segments[..., 0], [[18, 25], [25, 27], [190, 220]])
     assert [text.get_text() for text in ax.texts] == ["20", "26", "200"]
     efficiency.latency_bars(table.drop(columns="setting").head(2))
+    titled = table.assign(name=["sew_resnet18", "mine", "mine"], title=["not shown", "my network", "my network"])
+    (ax,) = efficiency.latency_bars(titled).axes  # a registered method has its label, another its title
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["SEW-ResNet-18", "my network"]
     with pytest.raises(ValueError, match="low_ms <= latency_ms <= high_ms"):
         efficiency.latency_bars(table.assign(low_ms=300.0))

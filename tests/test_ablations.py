@@ -1,0 +1,63 @@
+"""Rows and systems: every row in one system, names that lead somewhere, twins."""
+
+from collections import Counter
+
+import pytest
+
+from reidlib.ablations import MAIN, PARTS, ROWS, SYSTEMS, row, system_of
+from reidlib.models import MODELS
+
+EVERY = [(system, one) for system in SYSTEMS.values() for one in system.rows]
+
+
+def test_every_row_is_in_one_system_and_has_a_name_and_a_title_of_its_own():
+    assert list(SYSTEMS) == [system.name for system in SYSTEMS.values()] == ["s3ce_net", "sdcl"]
+    for column in ("name", "title"):  # tables are turned by title
+        counts = Counter(getattr(one, column) for _, one in EVERY)
+        assert set(counts.values()) == {1}, counts.most_common(3)
+    assert list(ROWS) == [one.name for _, one in EVERY]
+    assert all(system_of(one.name) is system and row(one.name) is one for system, one in EVERY)
+
+
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
+def test_a_system_names_rows_of_its_own(system):
+    own = [one.name for one in system.rows]
+    assert set(system.main) | set(system.parts) <= set(own)
+    assert system.main[0] == system.name and system.name in system.parts
+    assert row(system.parts[0]).reference == ""  # the baseline, which the others are held against
+    assert len(set(system.main)) == len(system.main) and len(set(system.parts)) == len(system.parts)
+
+
+def test_the_systems_of_the_papers():
+    assert (SYSTEMS["s3ce_net"].main, SYSTEMS["s3ce_net"].parts) == (MAIN, PARTS)
+    assert {name: system.video for name, system in SYSTEMS.items()} == {"s3ce_net": False, "sdcl": True}
+
+
+@pytest.mark.parametrize(("system", "one"), EVERY, ids=[one.name for _, one in EVERY])
+def test_a_row_refers_to_rows_that_exist(system, one):
+    assert one.model in MODELS
+    seen, reference = {one.name}, one.reference
+    while reference:  # down to a baseline, never in a circle
+        assert system_of(reference) is system and reference not in seen
+        seen.add(reference)
+        reference = row(reference).reference
+    if one.start:
+        assert system_of(one.start) is system
+        assert row(one.start).start == ""  # a start is trained from fresh weights
+
+
+def test_rows_are_found_by_name():
+    assert row("joint_relu").options == {"coupling": "joint", "neuron": {"kind": "relu"}} and row("joint_relu").start == ""
+    assert row("joint_relu").reference == "joint" and row("joint_relu").title == "joint coupling, ReLU twin"
+    assert system_of("joint_relu").name == system_of("s3ce_net_relu").name == "s3ce_net"
+    assert system_of("mappings2_relu").name == "sdcl"
+    for unknown in ("nothing", "nothing_relu", "_relu", "", "joint_relu_relu"):
+        for find in (row, system_of):
+            with pytest.raises(ValueError, match=f"unknown ablation row '{unknown}'; choose one of resnet18_events"):
+                find(unknown)
+
+
+def test_sdcl_is_trained_from_fresh_weights_on_both_inputs_of_the_clip():
+    rows = SYSTEMS["sdcl"].rows
+    assert {one.start for one in rows} == {""} and {one.model for one in rows} == {"sdcl", "psta", "resnet18_frames"}
+    assert {one.group for one in rows} == {"inputs", "fusion", "spiking", "mappings", "pyramid", "training"}
