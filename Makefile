@@ -39,7 +39,7 @@ study: ## the report with every ablation row and all seeds (hours; stop and star
 	@$(RUN) -m reidlib.analysis.study --readme README.md $(if $(METHOD),--method '$(METHOD)')
 
 test: $(STAMP) ## all tests
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lab: $(STAMP) ## JupyterLab on the notebooks
 	@$(VENV)/bin/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -60,7 +60,7 @@ def test_a_row_of_sdcl_changes_one_thing_of_its_reference():
     assert {name: len(changes) for name, changes in found.items()} == {name: 1 + (name in double) for name in found}
     assert len(found) == len(study.rows["sdcl"]) - 4  # all but PSTA, and those that are another network than their reference
     fields = {key for changes in found.values() for _, key in changes}
-    assert fields == {"modalities", "fusion", "direction", "spiking", "mappings", "offsets", "outside", "pyramid", "degrade"}
+    assert fields == {"modalities", "fusion", "direction", "spiking", "mappings", "offsets", "outside", "pyramid", "relation", "degrade"}
 
 
 def test_the_rows_on_degraded_video_differ_from_the_clean_ones_in_that_alone():

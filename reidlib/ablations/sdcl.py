@@ -34,6 +34,7 @@ _ROWS = (
     _variant("outside_regular", "plain grid where no event is", "mappings", outside="regular"),
     _variant("pyramid_none", "no pyramid", "pyramid", "pyramid: none", pyramid="none"),
     _variant("pyramid_residual", "residual pyramid", "pyramid", "pyramid: residual block", pyramid="residual"),
+    _variant("relation_squared", "relation squared, as in PSTA", "pyramid", relation="squared"),
     Row("psta_degraded", "PSTA, degraded training video", "psta", "training", clips=_DEGRADED, start="", reference="psta"),
     Row("sdcl_degraded", "SDCL, degraded training video", "sdcl", "training", clips=_DEGRADED, start="", reference="psta_degraded"),
 )

@@ -16,7 +16,7 @@ class PSTA(nn.Module):
 
     backbone, width, pretrained: see `ImageResNet`. size: (height, width) of the frames, which the relation layers are built for.
     channels: of the maps after the backbone, a multiple of 8; None: half of ResNet-50's, all of ResNet-18's.
-    head: `pyramid`, `levels`, `pooling`, `metric`, `embedding` of `PyramidHead`. The published network is the default: three
+    head: `pyramid`, `levels`, `pooling`, `metric`, `embedding`, `relation` of `PyramidHead`. The published network is the default: three
     levels, T a multiple of 8; with other T the pyramid has the levels that T allows.
     """
 

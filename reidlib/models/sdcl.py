@@ -44,7 +44,7 @@ class SDCL(nn.Module):
     stream taken out (the frames-only and events-only controls; frames alone are exactly `PSTA`).
     backbone, width, size, channels, pretrained: see `PSTA`. neuron, spiking (layers), mappings, event_width (channels of both; None: a
     quarter of `width`, at least 4), offsets, outside: see `EventBranch`. fusion, direction, heads, points: see `CrossFusion`.
-    head: `pyramid`, `levels`, `pooling`, `metric`, `embedding` of `PyramidHead`.
+    head: `pyramid`, `levels`, `pooling`, `metric`, `embedding`, `relation` of `PyramidHead`.
     """
 
     def __init__(

@@ -13,9 +13,9 @@ from reidlib.models.layers.stam import STAM
 C, H, W = 16, 3, 2
 
 
-def make(seed=0) -> STAM:
+def make(seed=0, relation="squared") -> STAM:
     torch.manual_seed(seed)
-    return redraw(STAM(C, H * W), seed).double().eval()
+    return redraw(STAM(C, H * W, relation), seed).double().eval()
 
 
 def clips(B=2, T=4, seed=0) -> Tensor:
@@ -51,8 +51,8 @@ def perceptron(block: nn.Sequential, v: Tensor) -> Tensor:
     return block[2].weight @ (block[0].weight @ v + block[0].bias).clamp(min=0) + block[2].bias
 
 
-def pair_reference(m: STAM, x0: Tensor, x1: Tensor) -> Tensor:
-    """TRA + SRA of two steps, position by position (specification 3.2)."""
+def pair_reference(m: STAM, x0: Tensor, x1: Tensor, power: int) -> Tensor:
+    """TRA + SRA of two steps, position by position (specification 3.2); power: of TRA, PSTA's is 2."""
     e, x = [everywhere(m.embed[1], everywhere(m.embed[0], s)) for s in (x0, x1)], (x0, x1)
     v = [s.mean((1, 2)) for s in x]
     tra, sra = m.temporal, m.self_relation
@@ -71,14 +71,15 @@ def pair_reference(m: STAM, x0: Tensor, x1: Tensor) -> Tensor:
         s = torch.sigmoid(everywhere(sra.spatial[1:], everywhere(sra.spatial[0], torch.cat((e[own], related)))))
         k = torch.sigmoid(perceptron(sra.channel, v[own]))
         within = within + k[:, None, None] * s * x[own]
-    return between.clamp(min=0) ** 2 + within.clamp(min=0)
+    return between.clamp(min=0) ** power + within.clamp(min=0)
 
 
-def test_stam_equals_its_equations():
-    module, x = make(), clips()
+@pytest.mark.parametrize("relation, power", [("squared", 2), ("plain", 1)])
+def test_stam_equals_its_equations(relation, power):
+    module, x = make(relation=relation), clips()
     with torch.no_grad():
         found = module(x)
-        merged = torch.stack([torch.stack([pair_reference(module, clip[t], clip[t + 1]) for t in (0, 2)]) for clip in x])
+        merged = torch.stack([torch.stack([pair_reference(module, clip[t], clip[t + 1], power) for t in (0, 2)]) for clip in x])
         expected = module.convolve(merged.flatten(0, 1)).unflatten(0, (2, 2))
     assert found.shape == (2, 2, C, H, W) and found.std() > 0.01
     torch.testing.assert_close(found, expected)
@@ -104,6 +105,11 @@ def test_pairs_and_tracklets_do_not_see_each_other():
 def test_channels_must_divide():
     with pytest.raises(ValueError, match=r"12 channels: .* multiple of 8"):
         STAM(12, 6)
+
+
+def test_an_unknown_relation_is_named():
+    with pytest.raises(ValueError, match=r"unknown relation 'cubed'; choose one of squared, plain"):
+        STAM(16, 6, "cubed")
 
 
 PUBLISHED = [((256, 128), 89, 33.78, 37.3), ((256, 128), 625, 35.43, 37.3), ((128, 64), 89, 33.63, 9.31), ((128, 64), 625, 35.28, 9.31)]

@@ -35,13 +35,16 @@ class ResidualMerge(nn.Module):
 class Pyramid(nn.Module):
     """Maps of every stream `{name: [B, T, C, H, W]}` -> the sum of the streams at each level, `[B, T / 2^l, C, H, W]`, l = 1, 2, ...
 
-    kind: "ffb" (STAM of PSTA), "residual" or "none" (no level: the sum of the streams itself is the only map).
+    kind: "ffb" (STAM of PSTA; relation: see `TemporalRelation`), "residual" or "none" (no level: the sum of the streams itself is the
+    only map).
     Several streams get one more, `joint`: at every level it merges the sum of all of them, itself included from the second level on
     (our reading of "per stream, then a joint FFB and sums"). Each stream and level has weights of its own. A clip whose length
     does not divide by 2^levels gets the levels that it allows, and is told so once.
     """
 
-    def __init__(self, channels: int, positions: int, streams: tuple[str, ...], levels: int = 3, kind: str = "ffb"):
+    def __init__(
+        self, channels: int, positions: int, streams: tuple[str, ...], levels: int = 3, kind: str = "ffb", relation: str = "squared"
+    ):
         super().__init__()
         if kind not in PYRAMIDS:
             raise ValueError(f"unknown pyramid {kind!r}; choose one of {', '.join(PYRAMIDS)}")
@@ -49,7 +52,7 @@ class Pyramid(nn.Module):
             raise ValueError(f"{levels} pyramid levels: 1 is the least (pyramid='none' has none)")
         self.levels = 0 if kind == "none" else levels
         self.streams = (*streams, JOINT) if len(streams) > 1 else tuple(streams)
-        make = (lambda: STAM(channels, positions)) if kind == "ffb" else (lambda: ResidualMerge(channels))
+        make = (lambda: STAM(channels, positions, relation)) if kind == "ffb" else (lambda: ResidualMerge(channels))
         self.merges = nn.ModuleDict({name: nn.ModuleList(make() for _ in range(self.levels)) for name in self.streams})
 
     def forward(self, maps: dict[str, Tensor]) -> list[Tensor]:
@@ -76,7 +79,7 @@ class PyramidHead(nn.Module):
 
     With g_l the level's map pooled over places and steps, head l sees (g_1 + ... + g_l) / l; the losses are averaged over the heads and
     the embedding is the last head's. pooling over positions: "mean" or "max". metric: whether the metric loss sees the feature after the
-    BN-neck ("neck", the release's way) or before ("feature"). embedding: the same choice for test time.
+    BN-neck ("neck", the release's way) or before ("feature"). embedding: the same choice for test time. relation: see `TemporalRelation`.
     """
 
     def __init__(
@@ -90,12 +93,13 @@ class PyramidHead(nn.Module):
         pooling: str = "mean",
         metric: str = "neck",
         embedding: str = "neck",
+        relation: str = "squared",
     ):
         super().__init__()
         for name, value in {"metric": metric, "embedding": embedding}.items():
             if value not in ("neck", "feature"):
                 raise ValueError(f"unknown {name} {value!r}; choose neck or feature")
-        self.pyramid = Pyramid(channels, positions, streams, levels, pyramid)
+        self.pyramid = Pyramid(channels, positions, streams, levels, pyramid, relation)
         self.necks = nn.ModuleList(BNNeck(channels, num_classes, bias=True) for _ in range(max(1, self.pyramid.levels)))
         self.pooling, self.metric, self.embedding = pooling, metric, embedding
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reidlib.models.layers.spiking_resnet import initialise
 
+RELATIONS = ("squared", "plain")
 
 def unit(source: int, channels: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
     """Convolution without bias that keeps the size (at stride 1), BN, ReLU."""
@@ -46,12 +47,16 @@ def as_channels(own: Tensor, other: Tensor, height: int) -> Tensor:
 class TemporalRelation(nn.Module):
     """TRA: each step is gated by what the other step of its pair shares with it; `[N, C, H, W]` -> `[N / 2, C, H, W]`.
 
-    out = relu(c0 a0 x0 + c1 a1 x1)^2 with a spatial gate a and a channel gate c per step, weights shared between the two.
+    out = relu(c0 a0 x0 + c1 a1 x1)^2 with a spatial gate a and a channel gate c per step, weights shared between the two. relation: whether
+    the square is taken ("squared", PSTA's) or not ("plain").
     """
 
-    def __init__(self, channels: int, positions: int):
+    def __init__(self, channels: int, positions: int, relation: str = "squared"):
         super().__init__()
+        if relation not in RELATIONS:
+            raise ValueError(f"unknown relation {relation!r}; choose one of {', '.join(RELATIONS)}")
         d = channels // 8
+        self.relation = relation
         self.gamma, self.beta = unit(channels, d), unit(channels, d)
         self.embeddings, self.relate = unit(2 * d, d), unit(2 * positions, d)
         self.spatial = nn.Sequential(nn.Conv2d(2 * d, 1, 1, bias=False), nn.BatchNorm2d(1))
@@ -66,7 +71,8 @@ class TemporalRelation(nn.Module):
         own = self.embeddings(torch.cat((embedding, partner(embedding)), 1))  # [N, d, H, W]
         spatial = torch.sigmoid(self.spatial(torch.cat((own, related), 1)))  # [N, 1, H, W]
         channel = torch.sigmoid(self.channel(torch.cat((theta, partner(theta)), 1)))  # [N, C]
-        return F.relu(merge_pairs(channel[:, :, None, None] * spatial * x)).square()
+        merged = F.relu(merge_pairs(channel[:, :, None, None] * spatial * x))
+        return merged.square() if self.relation == "squared" else merged
 
 
 class SelfRelation(nn.Module):
@@ -93,14 +99,15 @@ class SelfRelation(nn.Module):
 
 
 class STAM(nn.Module):
-    """Steps `[B, T, C, H, W]` -> `[B, T / 2, C, H, W]`, T even. positions: H * W, which the relation layers are built for."""
+    """Steps `[B, T, C, H, W]` -> `[B, T / 2, C, H, W]`, T even. positions: H * W, which the relation layers are built for.
+    relation: see `TemporalRelation`."""
 
-    def __init__(self, channels: int, positions: int):
+    def __init__(self, channels: int, positions: int, relation: str = "squared"):
         super().__init__()
         if channels % 8:
             raise ValueError(f"{channels} channels: STAM works with an eighth of them, so they must be a multiple of 8")
         self.embed = nn.Sequential(unit(channels, channels // 4), unit(channels // 4, channels // 8))
-        self.temporal = TemporalRelation(channels, positions)
+        self.temporal = TemporalRelation(channels, positions, relation)
         self.self_relation = SelfRelation(channels, positions)
         self.convolve = nn.Sequential(
             unit(channels, channels // 4), unit(channels // 4, channels // 4, kernel=3), unit(channels // 4, channels)
