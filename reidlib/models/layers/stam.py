@@ -13,6 +13,7 @@ from reidlib.models.layers.spiking_resnet import initialise
 
 RELATIONS = ("squared", "plain")
 
+
 def unit(source: int, channels: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
     """Convolution without bias that keeps the size (at stride 1), BN, ReLU."""
     conv = nn.Conv2d(source, channels, kernel, stride, padding=kernel // 2, bias=False)
