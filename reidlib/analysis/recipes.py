@@ -1,11 +1,15 @@
-"""What was tried to make the spiking networks learn: the table of a recipe search, as it is kept under reports/study/."""
+"""What was tried to make the networks learn: the tables of the recipe searches, as they are kept under reports/study/."""
 
 from pathlib import Path
 
 import pandas as pd
 
+from reidlib.ablations import row
+
 COLUMNS = ("name", "change", "data", "steps", "validation_mAP", "training_mAP", "firing_low", "firing_high", "seconds")
-TABLE = Path(__file__).resolve().parents[2] / "reports" / "study" / "recipe_search.csv"
+VIDEO_COLUMNS = ("row", "change", "data_seed", "step", "validation_mAP")
+FOLDER = Path(__file__).resolve().parents[2] / "reports" / "study"
+TABLE, VIDEO_TABLE = FOLDER / "recipe_search.csv", FOLDER / "recipe_search_sdcl.csv"
 
 
 def recipe_search(path: str | Path = TABLE) -> pd.DataFrame | None:
@@ -14,17 +18,48 @@ def recipe_search(path: str | Path = TABLE) -> pd.DataFrame | None:
     data: people and batches that a group of recipes shares; only lines of one group can be compared. validation_mAP, training_mAP: percent;
     firing_low, firing_high: lowest and highest firing rate over the layers. Raises ValueError for a table without the columns.
     """
-    if not Path(path).is_file():
+    table = _read(path, COLUMNS)
+    if table is None:
         return None
-    table = pd.read_csv(path)
-    missing = [column for column in COLUMNS if column not in table.columns]
-    if missing or not len(table):
-        raise ValueError(f"{path} must have rows and the columns {', '.join(COLUMNS)}; missing: {', '.join(missing) or 'rows'}")
     groups = {data: -place for place, data in enumerate(dict.fromkeys(table["data"]))}  # the latest first
     best_first = table.assign(group=table["data"].map(groups)).sort_values(
         ["group", "validation_mAP"], ascending=[True, False], kind="stable"
     )
     return best_first.drop(columns="group").reset_index(drop=True)
+
+
+def video_search(path: str | Path = VIDEO_TABLE) -> pd.DataFrame | None:
+    """The recipes tried for SDCL and PSTA, by row, best validation mAP (percent) first, or None where the table is absent.
+
+    data_seed: of people, cameras and training alike; step: when it was scored. Raises ValueError for a table without the columns.
+    """
+    table = _read(path, VIDEO_COLUMNS)
+    if table is None:
+        return None
+    return table.sort_values(["row", "validation_mAP"], ascending=[True, False], kind="stable").reset_index(drop=True)
+
+
+def _read(path: str | Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    if not Path(path).is_file():
+        return None
+    table = pd.read_csv(path)
+    missing = [column for column in columns if column not in table.columns]
+    if missing or not len(table):
+        raise ValueError(f"{path} must have rows and the columns {', '.join(columns)}; missing: {', '.join(missing) or 'rows'}")
+    return table
+
+
+def readable_video(table: pd.DataFrame) -> pd.DataFrame:
+    """`video_search` for reading: titles instead of row names."""
+    return pd.DataFrame(
+        {
+            "row": [row(name).title for name in table["row"]],
+            "recipe": table["change"],
+            "seed": table["data_seed"],
+            "steps": table["step"],
+            "validation mAP (%)": table["validation_mAP"].round(1),
+        }
+    ).set_index("row")
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def claims(found: Robustness, trio: Trio, severity: int, events: str = "clean", 
     """What events are said to do, each measured: claim, condition, difference, low, high, same_sign, seeds, verdict.
 
     With both the network beats either alone on clean video; it loses less than frames alone as the video degrades, and stays above them;
-    and with the events of other people it falls below frames alone. verdict: "yes" or "no" where the interval leaves out zero, else
+    and with the events of other people it falls to frames alone or below. verdict: "yes" or "no" where the interval leaves out zero, else
     "not told".
     """
     clean, shuffled = Condition(), Condition(shuffled=True)
@@ -151,9 +151,12 @@ def claims(found: Robustness, trio: Trio, severity: int, events: str = "clean", 
         pair = (trio.both, condition), (trio.frames, condition)
         lines.append({"claim": f"{both} loses less than {frames}"} | about | found.saved(trio.both, trio.frames, condition))
         lines.append({"claim": f"{both} beats {frames}"} | about | found.difference(*pair))
-    fallen = f"{both} with events of others is below {frames}"
+    fallen = f"{both} with events of others falls to {frames} or below"
     lines.append({"claim": fallen, "condition": clean.words} | found.difference((trio.frames, clean), (trio.both, shuffled)))
-    return pd.DataFrame([line | {"verdict": _verdict(line)} for line in lines])
+    verdicts = [_verdict(line) for line in lines]
+    if verdicts[-1] == "not told":
+        verdicts[-1] = "not told from its level"
+    return pd.DataFrame(lines).assign(verdict=verdicts)
 
 
 def _verdict(line: dict) -> str:

@@ -47,6 +47,19 @@ def test_a_table_without_its_columns_is_refused(tmp_path):
         recipes.recipe_search(path)
 
 
+def test_the_kept_search_of_the_video_systems_is_read_best_first(tmp_path):
+    table = recipes.video_search()
+    assert table["validation_mAP"].between(0, 100).all()
+    for _, part in table.groupby("row"):
+        assert part["validation_mAP"].is_monotonic_decreasing
+    view = recipes.readable_video(table)
+    assert len(view) == len(table) and "PSTA, degraded training video" in view.index
+    assert recipes.video_search(tmp_path / "search.csv") is None
+    table.drop(columns="step").to_csv(tmp_path / "search.csv", index=False)
+    with pytest.raises(ValueError, match="missing: step"):
+        recipes.video_search(tmp_path / "search.csv")
+
+
 def test_the_figure_draws_each_recipe_best_at_the_top():
     scores, rates = recipe_plot(TABLE).axes
     assert scores.get_yticklabels()[0].get_text() == "twice the steps (1,600 steps)"
