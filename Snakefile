@@ -47,9 +47,9 @@ OFFERED = f"--offer METHOD {shlex.quote(setting['method'])}"
 
 
 # --- What is trained --------------------------------------------------------------------------------------------------
-# `python -m reidlib.experiment rows` prints one training per line, "ROW SEED START" (START: the row whose weights it begins with, or -).
+# `python -m reidlib.ablations` prints one training per line, "ROW SEED START" (START: the row whose weights it begins with, or -).
 listed = subprocess.run(
-    [sys.executable, "-m", "reidlib.experiment", "rows", "--dataset", DATASET, "--preset", PRESET, "--seed", SEED, "--method", setting["method"]],
+    [sys.executable, "-m", "reidlib.ablations", "--dataset", DATASET, "--preset", PRESET, "--seed", SEED, "--method", setting["method"]],
     capture_output=True, text=True,
 )
 if listed.returncode:

@@ -2,22 +2,19 @@
 
 from dataclasses import dataclass, field, replace
 
-from reidlib.ablations import PARTS, SYSTEMS, row
+from reidlib.ablations import row
+from reidlib.ablations.plan import Plan, plan
 from reidlib.datasets import ClipSettings
 from reidlib.losses import ReidLoss
 from reidlib.training import RunSettings, TrainSettings
 
-PRESETS = ("tiny", "demo", "study", "paper")
-DATASETS = ("walkers", "event_reid")
-
 
 @dataclass(frozen=True)
-class Preset:
-    """Sizes and settings of one preset for one data set.
+class Preset(Plan):
+    """Sizes and settings of one preset for one data set; `rows` and `seeds` are its `Plan`.
 
     data: options for `load_dataset`. models: options of each model, by its name. trains: what a model's training changes of `train`,
-    by its name. rows: ablation rows that are trained, by the system they belong to. seeds: how many seeds each, counted up from
-    SEED. validation_people: training identities held out for choices and curves.
+    by its name. Seeds count up from SEED. validation_people: training identities held out for choices and curves.
     """
 
     name: str
@@ -26,15 +23,8 @@ class Preset:
     models: dict[str, dict]
     clips: ClipSettings
     train: TrainSettings
-    rows: dict[str, tuple[str, ...]]
     trains: dict[str, dict] = field(default_factory=dict)
-    seeds: int = 1
     validation_people: int = 0
-
-    @property
-    def all_rows(self) -> tuple[str, ...]:
-        """The rows of all systems."""
-        return tuple(name for names in self.rows.values() for name in names)
 
     def run(self, name: str, seed: int) -> RunSettings:
         """The settings of one ablation row at one seed."""
@@ -77,12 +67,10 @@ _DEMO = {
     "models": _models({"width": 16} | _NEURON, _SMALL, _NEURON, pyramid=_PYRAMID),
     "clips": _CLIPS,
     "train": _TRAIN,
-    # What of a study a quarter of an hour can hold: S3CE-Net as long as there, the video networks half as long.
-    "rows": {name: system.main for name, system in SYSTEMS.items()},
+    # What a quarter of an hour can hold: S3CE-Net as long as in a study, the video networks half as long.
     "trains": {key: {"iterations": 300} for key in ("sdcl", "psta", "resnet18_frames")},
 }
-_EVERYTHING = {name: tuple(one.name for one in system.rows) for name, system in SYSTEMS.items()}
-_STUDY = _DEMO | {"rows": _EVERYTHING, "seeds": 3, "trains": {}}
+_STUDY = _DEMO | {"trains": {}}
 _TINY_SIZE = (32, 16)
 _TINY = {
     "models": _models(
@@ -94,39 +82,32 @@ _TINY = {
     ),
     "clips": replace(_CLIPS, steps=4, size=_TINY_SIZE),
     "train": replace(_TRAIN, iterations=12, people=4, clips=2, validate_every=6),
-    "rows": {"s3ce_net": (*PARTS, "resnet18_events", "joint"), "sdcl": ("sdcl", "psta", "sdcl_events", "fusion_none")},
 }
 _WIDE, _PAPER_SIZE = {"width": 64, "pretrained": True}, (256, 128)
 _PAPER = {
     "models": _models(_WIDE, _WIDE | {"backbone": "resnet50", "size": _PAPER_SIZE}, {}),
     "clips": replace(_CLIPS, size=_PAPER_SIZE),
     "train": TrainSettings(iterations=12_000, people=4, clips=4, optimizer="adam", learning_rate=3.5e-4, schedule="steps", warmup=0.07),
-    "rows": _EVERYTHING,
-    "seeds": 3,
 }
 _LARGE = {"people": 240, "train_people": 140}
 
 
 def preset(name: str, dataset: str) -> Preset:
     """The preset `name` for a data set. ValueError lists the legal names of whichever is unknown."""
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
-    if dataset not in DATASETS:
-        raise ValueError(f"unknown data set {dataset!r}; choose one of {', '.join(DATASETS)}")
-    return _walkers(name) if dataset == "walkers" else _event_reid(name)
+    planned = plan(name, dataset)
+    sized = {"tiny": _TINY, "demo": _DEMO, "study": _STUDY, "paper": _PAPER}[name]
+    special = {"walkers": _walkers, "event_reid": _event_reid}[dataset](name, sized)
+    return Preset(planned.rows, planned.seeds, name, dataset, **sized | special)
 
 
-def _walkers(name: str) -> Preset:
+def _walkers(name: str, sized: dict) -> dict:
     if name == "tiny":
         data = {"people": 12, "train_people": 8, "repeats": 2, "seconds": 0.6}
-        return Preset(name, "walkers", data, **_TINY | {"clips": replace(_TINY["clips"], seconds=0.3)}, validation_people=2)
-    chosen = {"demo": _DEMO, "study": _STUDY, "paper": _PAPER}[name]
-    return Preset(name, "walkers", _LARGE, **chosen, validation_people=40)
+        return {"data": data, "clips": replace(sized["clips"], seconds=0.3), "validation_people": 2}
+    return {"data": _LARGE, "validation_people": 40}
 
 
-def _event_reid(name: str) -> Preset:
-    """Ten training people and windows of 33 ms: too few to hold people out, so the last step is reported. No video: no SDCL."""
-    chosen = {"tiny": _TINY, "demo": _DEMO, "study": _STUDY, "paper": _PAPER}[name]
-    rows = {system: names for system, names in chosen["rows"].items() if not SYSTEMS[system].video}
+def _event_reid(name: str, sized: dict) -> dict:
+    """Ten training people and windows of 33 ms: too few to hold people out, so the last step is reported."""
     short = {} if name in ("tiny", "paper") else {"train": replace(_TRAIN, iterations=200)}
-    return Preset(name, "event_reid", {}, **chosen | {"clips": replace(chosen["clips"], seconds=0.0333), "rows": rows} | short)
+    return {"data": {}, "clips": replace(sized["clips"], seconds=0.0333)} | short

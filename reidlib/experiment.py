@@ -1,7 +1,7 @@
 """One data set at one preset: the notebooks' way to data, trained models, embeddings and numbers. Everything is cached in OUTPUT_DIR.
 
-Command line: `python -m reidlib.experiment rows --preset study` lists the rows and seeds of a preset, `... train --row NAME`
-trains one, `... data` builds the store.
+Command line: `python -m reidlib.experiment train --preset study --row NAME` trains a row (`python -m reidlib.ablations` lists them),
+`... data` builds the store.
 """
 
 import argparse
@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from reidlib.ablations import SYSTEMS, System, row, system_of
-from reidlib.config import PRESETS, Preset, preset
+from reidlib.ablations.plan import PRESETS, check_trained
+from reidlib.config import Preset, preset
 from reidlib.datasets import Degradation, TrackletStore, load_dataset, validation_split
 from reidlib.evaluation import Evaluation, Protocol, count_embeddings, embed, evaluate, protocols
 from reidlib.files import settings_hash, write_atomically
@@ -53,11 +54,7 @@ class Experiment:
 
     def check_trained(self, name: str, parameter: str) -> str:
         """`name` if the preset trains that row, else ValueError with the rows it does train; `parameter` is who asked."""
-        legal = self.settings.all_rows
-        if name not in legal:
-            where = f"preset {self.preset!r} of {self.dataset}"
-            raise ValueError(f"{parameter} {name!r} is not a row of {where}; choose one of {', '.join(legal)}")
-        return name
+        return check_trained(name, parameter, self.settings.all_rows, self.preset, self.dataset)
 
     @property
     def systems(self) -> tuple[System, ...]:
@@ -223,33 +220,20 @@ class Experiment:
         return np.concatenate([p.index["person"].to_numpy()[p.queries] for p in found])
 
 
-def _list_rows(experiment: Experiment) -> None:
-    """One training per line, "ROW SEED START", a start before who needs it."""
-    needed = dict.fromkeys(one for name in experiment.rows for one in (row(name).start, name) if one)
-    for seed in experiment.seeds:
-        for name in needed:
-            print(name, seed, row(name).start or "-")
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m reidlib.experiment", description="Train ablation rows of a preset.")
-    parser.add_argument("command", choices=("rows", "train", "data"))
+    parser.add_argument("command", choices=("train", "data"))
     parser.add_argument("--dataset", default="walkers")
     parser.add_argument("--preset", default="demo", help=", ".join(PRESETS))
-    parser.add_argument("--seed", type=int, default=0, help="first seed of the preset (rows) or the seed to train (train)")
+    parser.add_argument("--seed", type=int, default=0, help="of the training and, where the set is generated, of its data")
     parser.add_argument("--row", help="ablation row to train")
-    parser.add_argument("--method", default="", help="list the rows of this row's system alone (rows)")
     parser.add_argument("--output-dir", default="runs/default")
     parser.add_argument("--data", default="", help="path of a real data set")
     parser.add_argument("--gait", default="", help="folder of BVH files")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
-    where = (options.output_dir, options.data, options.gait, options.method)
-    experiment = Experiment(options.dataset, options.preset, options.seed, *where)
-    if options.command == "rows":
-        _list_rows(experiment)
-        return
+    experiment = Experiment(options.dataset, options.preset, options.seed, options.output_dir, options.data, options.gait)
     if options.command == "data":
         print(experiment.store.cache_key)
         return

@@ -1,10 +1,13 @@
 """Rows and systems: every row in one system, names that lead somewhere, twins."""
 
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
 
 from reidlib.ablations import MAIN, PARTS, ROWS, SYSTEMS, row, system_of
+from reidlib.ablations.plan import main, plan, trainings
 from reidlib.models import MODELS
 
 EVERY = [(system, one) for system in SYSTEMS.values() for one in system.rows]
@@ -61,3 +64,41 @@ def test_sdcl_is_trained_from_fresh_weights_on_both_inputs_of_the_clip():
     rows = SYSTEMS["sdcl"].rows
     assert {one.start for one in rows} == {""} and {one.model for one in rows} == {"sdcl", "psta", "resnet18_frames"}
     assert {one.group for one in rows} == {"inputs", "fusion", "spiking", "mappings", "pyramid", "training"}
+
+
+def test_a_plan_lists_every_training_after_the_one_it_begins_with():
+    listed = trainings("study", "walkers", seed=5)
+    assert len(set(listed)) == len(listed) and {(name, seed) for name in ROWS for seed in (5, 6, 7)} <= {line[:2] for line in listed}
+    expected = {("sew_resnet18", 5, "resnet18_events"), ("resnet18_events", 7, ""), ("joint", 6, "joint_relu"), ("joint_relu", 6, "")}
+    assert expected | {("sdcl", 5, "")} <= set(listed)
+    done = set()
+    for name, seed, start in listed:
+        assert not start or (start, seed) in done, name
+        done.add((name, seed))
+
+
+def test_a_method_plans_its_system_alone():
+    frames = trainings("study", "walkers", method="sdcl")
+    assert frames == trainings("study", "walkers", method="fusion_none")
+    assert frames == [(one.name, seed, "") for seed in (0, 1, 2) for one in SYSTEMS["sdcl"].rows]
+    events, everything = trainings("study", "walkers", method="s3ce_net"), trainings("study", "walkers")
+    assert set(events) | set(frames) == set(everything) and not set(events) & set(frames)
+    with pytest.raises(ValueError, match="METHOD 'sdcl' is not a row of preset 'study' of event_reid; choose one of"):
+        trainings("study", "event_reid", method="sdcl")
+
+
+def test_unknown_names_are_answered_with_the_legal_ones():
+    with pytest.raises(ValueError, match="unknown preset 'huge'; choose one of tiny, demo, study, paper"):
+        plan("huge", "walkers")
+    with pytest.raises(ValueError, match="unknown data set 'cifar'; choose one of walkers, event_reid"):
+        plan("tiny", "cifar")
+
+
+def test_the_command_line_prints_the_plan_and_loads_no_network(capsys):
+    main(["--preset", "study", "--method", "s3ce_net"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "sew_resnet18 2 resnet18_events" in lines and "resnet18_events 0 -" in lines
+    script = "import sys; from reidlib.ablations.plan import main; main([]); sys.exit('torch' in sys.modules)"
+    listed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    planned = [f"{name} {seed} {start or '-'}" for name, seed, start in trainings("demo", "walkers")]
+    assert listed.returncode == 0 and listed.stdout.splitlines() == planned

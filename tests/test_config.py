@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from reidlib.ablations import ROWS, SYSTEMS, row, system_of
-from reidlib.config import DATASETS, PRESETS, preset
+from reidlib.ablations.plan import DATASETS, PRESETS
+from reidlib.config import preset
 from reidlib.models import build_model, spiking_layers
 from reidlib.training import copy_weights
 

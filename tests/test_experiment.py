@@ -1,8 +1,6 @@
 """The notebooks' way in: what is shown, caching of trained rows and embeddings, conditions, seeds, and the command line."""
 
 import copy
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -219,32 +217,3 @@ def test_a_real_set_is_the_same_for_every_seed(tiny):
 def test_unknown_protocol(tiny):
     with pytest.raises(ValueError, match="unknown protocol 'sideways'; this set has query to gallery"):
         tiny.evaluation("counts", "sideways")
-
-
-def test_command_line_lists_the_trainings():
-    listed = subprocess.run(
-        [sys.executable, "-m", "reidlib.experiment", "rows", "--preset", "study", "--seed", "5"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert len(listed) == len(set(listed)) and {f"{name} {seed}" for name in ROWS for seed in (5, 6, 7)} <= {
-        line.rpartition(" ")[0] for line in listed
-    }
-    for expected in ("sew_resnet18 5 resnet18_events", "resnet18_events 7 -", "joint 6 joint_relu", "joint_relu 6 -", "sdcl 5 -"):
-        assert expected in listed
-    done = {"-"}
-    for line in listed:  # what another begins with comes before it
-        name, seed, start = line.split()
-        assert start == "-" or f"{start} {seed}" in done, line
-        done.add(f"{name} {seed}")
-
-
-def test_command_line_lists_the_trainings_of_one_system(capsys):
-    def listed(*arguments: str) -> list[str]:
-        module.main(["rows", "--preset", "study", *arguments])
-        return capsys.readouterr().out.splitlines()
-
-    frames = listed("--method", "sdcl")
-    assert frames == listed("--method", "fusion_none") == [f"{one.name} {seed} -" for seed in (0, 1, 2) for one in SYSTEMS["sdcl"].rows]
-    events = listed("--method", "s3ce_net")
-    assert set(events) | set(frames) == set(listed()) == set(listed("--method", "")) and not set(events) & set(frames)
-    with pytest.raises(ValueError, match="METHOD 'sdcl' is not a row of preset 'study' of event_reid; choose one of"):
-        listed("--dataset", "event_reid", "--method", "sdcl")
