@@ -20,6 +20,8 @@ DEFAULT = ["02_training"]
 SYSTEM = {"05_attention": "s3ce_net", "05_attention_sdcl": "sdcl", "06_robustness": "sdcl"}
 # Notebooks that train or measure time get the machine to themselves; the others share it, one core each.
 ALONE = ["02_training", "07_efficiency"]
+# The longest of the others begins first, or one core would wait for it at the end.
+LONGEST = "06_robustness"
 # The code that a notebook's results depend on: the whole package but what only shapes the pages, or the parts named here.
 # (Trainings are found again by the hash of their settings: a change in the plots re-runs notebooks and no training.)
 NOT_RESULTS = ["reports", "efficiency.py", "counting.py"]
@@ -125,6 +127,7 @@ for notebook in NOTEBOOKS:
             given=PARAMETERS,
             offered=OFFERED,
         threads: workflow.cores if notebook in ALONE else 1
+        priority: int(notebook == LONGEST)
         shell:
             "OMP_NUM_THREADS={threads} {PYTHON} -m reidlib.reports run {input.notebook} --output {output.executed} {params.given} {params.offered}"
             " 2>&1 | tee {log}"

@@ -15,6 +15,7 @@ from .style import (
     check_lengths,
     check_named,
     fit_pictures,
+    headline_legend,
     image_axes,
     method_label,
     method_styles,
@@ -109,7 +110,10 @@ def cmc_curves(curves, *, max_rank: int = 20, intervals=None, title: str = "Cumu
     longest = min(max_rank, max(len(curve) for curve in curves.values()))
     every = 1 if longest <= 10 else 5 if longest <= 50 else 10
     ax.set_xticks(sorted({1, *range(every, longest + 1, every)}))
-    ax.legend(loc="lower right")
+    if len(curves) > 4:  # a legend inside would lie on the curves
+        headline_legend(figure, *ax.get_legend_handles_labels())
+    else:
+        ax.legend(loc="lower right")
     return figure
 
 

@@ -58,7 +58,8 @@ def slow_precisions(experiment, name, condition, seed) -> list[float]:
     vectors = []
     with torch.no_grad():
         for row in range(len(index)):
-            clip = torch.stack([model(**{m: dataset[row][m][[i]] for m in model.modalities})[0] for i in range(2)]).mean(0).double()
+            sample = dataset[row]
+            clip = torch.stack([model(**{m: sample[m][[i]] for m in model.modalities})[0] for i in range(2)]).mean(0).double()
             vectors.append((clip / clip.norm()).numpy())
     precisions = []
     for asked, searched in (("query", "gallery"), ("gallery", "query")):
@@ -75,7 +76,8 @@ def slow_precisions(experiment, name, condition, seed) -> list[float]:
 def test_precisions_are_those_of_a_plain_computation(found, experiment, condition):
     measured = found.precisions("sdcl", condition)
     assert measured.shape == (2, 16) and len(found.people) == 16
-    np.testing.assert_allclose(measured, [slow_precisions(experiment, "sdcl", condition, seed) for seed in (0, 1)], atol=1e-6)
+    seeds = (0, 1) if condition == SHUFFLED else (1,)  # the slow way takes its time
+    np.testing.assert_allclose(measured[-len(seeds) :], [slow_precisions(experiment, "sdcl", condition, seed) for seed in seeds], atol=1e-6)
 
 
 def test_conditions_reach_a_network_of_both(found):
@@ -87,7 +89,8 @@ def test_conditions_reach_a_network_of_both(found):
         assert all(np.abs(one - other).max() > 1e-4 for other in vectors[:i])
 
 
-EVERYTHING = [*conditions(range(1, 6)), SHUFFLED, Condition("low_light", 2, shuffled=True), Condition("motion_blur", 2, "resimulated")]
+LEVELS = (2, 5)
+EVERYTHING = [*conditions(LEVELS), SHUFFLED, Condition("low_light", 2, shuffled=True), Condition("motion_blur", 2, "resimulated")]
 
 
 def test_a_network_of_events_alone_is_asked_once_for_all_video(found, experiment):
@@ -100,12 +103,12 @@ def test_a_network_of_events_alone_is_asked_once_for_all_video(found, experiment
 
 def test_a_network_of_frames_alone_has_no_events_to_be_shuffled(found, experiment):
     values = {condition: found.precisions("psta", condition) for condition in EVERYTHING}
-    videos = [None, *product(KINDS, range(1, 6), ("clean",))]
+    videos = [None, *product(KINDS, LEVELS, ("clean",))]
     assert sorted(map(str, experiment.asked)) == sorted(str(("psta", video, None, seed)) for video in videos for seed in (0, 1))
     assert values[SHUFFLED] is values[Condition()]
     assert values[Condition("low_light", 2, shuffled=True)] is values[Condition("low_light", 2)]
     assert values[Condition("motion_blur", 2, "resimulated")] is values[Condition("motion_blur", 2)]
-    found.precisions("psta", Condition("occlusion", 3, "resimulated"))  # of events that it never sees
+    found.precisions("psta", Condition("occlusion", 2, "resimulated"))  # of events that it never sees
     assert len(experiment.asked) == 2 * len(videos)
     np.testing.assert_allclose(values[SHUFFLED][0], slow_precisions(experiment, "psta", SHUFFLED, 0), atol=1e-6)
 

@@ -1,0 +1,66 @@
+"""What the Snakefile would run, asked by dry runs: which trainings and which notebooks."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reidlib.ablations import SYSTEMS, row
+from reidlib.ablations.plan import plan
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+def dry_run(folder: Path, *settings: str) -> subprocess.CompletedProcess:
+    """A dry run in a folder that only points to the checkout and holds no results."""
+    shutil.copy(ROOT / "Snakefile", folder)
+    for name in ("notebooks", "reidlib"):
+        (folder / name).symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "--config", *settings]
+    return subprocess.run(command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200)
+
+
+def planned(folder: Path, *settings: str) -> tuple[set[str], set[str]]:
+    """Trainings as "ROW SEED", and notebooks."""
+    done = dry_run(folder, *settings)
+    said = done.stdout + done.stderr
+    assert not done.returncode, said
+    trainings = re.findall(r"^rule train:.*?wildcards: row=(\w+), seed=(\d+)", said, re.MULTILINE | re.DOTALL)
+    notebooks = set(re.findall(r"^notebook_(\w+)\s", said, re.MULTILINE))
+    return {f"{name} {seed}" for name, seed in trainings}, notebooks
+
+
+def test_a_method_plans_the_trainings_of_its_system_alone(tmp_path):
+    rows = [one.name for one in SYSTEMS["sdcl"].rows]
+    trainings, _ = planned(tmp_path, "preset=study", "method=sdcl", "seed=4")
+    assert trainings == {f"{name} {seed}" for name in rows for seed in (4, 5, 6)}
+
+
+def test_without_a_method_the_trainings_of_all_systems_are_planned(tmp_path):
+    rows = plan("demo", "walkers").all_rows
+    starts = {row(name).start for name in rows} - {""}
+    trainings, notebooks = planned(tmp_path, "preset=demo", "method=")
+    assert trainings == {f"{name} 0" for name in {*rows, *starts}} and {"sdcl 0", "s3ce_net 0", "s3ce_net_relu 0"} <= trainings
+    assert notebooks == NOTEBOOKS
+
+
+@pytest.mark.parametrize(
+    ("settings", "left_out"),
+    [
+        (("method=sdcl",), {"05_attention"}),
+        (("method=ssam",), {"05_attention_sdcl", "06_robustness"}),
+        (("dataset=event_reid",), {"05_attention_sdcl", "06_robustness"}),  # no video
+    ],
+)
+def test_a_notebook_whose_system_is_not_trained_is_left_out(tmp_path, settings, left_out):
+    assert planned(tmp_path, "preset=tiny", *settings)[1] == NOTEBOOKS - left_out
+
+
+def test_a_method_that_is_not_trained_is_named_before_anything_runs(tmp_path):
+    done = dry_run(tmp_path, "preset=tiny", "method=nonsense")
+    assert done.returncode and "METHOD 'nonsense' is not a row of preset 'tiny' of walkers" in done.stdout + done.stderr
