@@ -60,8 +60,8 @@ _LOSS = ReidLoss(triplet_weight=0.5)
 _TRAIN = TrainSettings(iterations=600, people=6, clips=4, loss=_LOSS, validate_every=200)
 _CLIPS = ClipSettings()
 _SMALL = {"width": 16, "backbone": "resnet18", "size": _CLIPS.size}
-# PSTA squares what two steps share, level after level. From fresh weights at this rate its square let one clip in a batch outweigh all
-# others: SDCL at one of three seeds and PSTA on degraded video never began to learn. Without it both do.
+# PSTA squares what two steps share, level after level. From fresh weights at this rate the variances behind the square explode: SDCL
+# at one of three seeds and PSTA on degraded video never began to learn. Without it both do.
 _PYRAMID = {"relation": "plain"}
 _DEMO = {
     "models": _models({"width": 16} | _NEURON, _SMALL, _NEURON, pyramid=_PYRAMID),

@@ -13,11 +13,16 @@ def kept_differences(system: str, folder: str | Path = FOLDER) -> pd.DataFrame |
 
     Raises ValueError for a table without the columns.
     """
-    path = Path(folder) / system / "differences.csv"
+    return kept_table(Path(folder) / system / "differences.csv", DIFFERENCES)
+
+
+def kept_table(path: str | Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    """A table of that folder, None where it is absent; ValueError for one without rows or one of the `columns`."""
+    path = Path(path)
     if not path.is_file():
         return None
     table = pd.read_csv(path)
-    missing = [column for column in DIFFERENCES if column not in table.columns]
+    missing = [column for column in columns if column not in table.columns]
     if missing or not len(table):
-        raise ValueError(f"{path} must have rows and the columns {', '.join(DIFFERENCES)}; missing: {', '.join(missing) or 'rows'}")
+        raise ValueError(f"{path} must have rows and the columns {', '.join(columns)}; missing: {', '.join(missing) or 'rows'}")
     return table

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from reidlib.ablations import row
+from reidlib.analysis.kept_study import FOLDER, kept_table
 
 COLUMNS = ("name", "change", "data", "steps", "validation_mAP", "training_mAP", "firing_low", "firing_high", "seconds")
 VIDEO_COLUMNS = ("row", "change", "data_seed", "step", "validation_mAP")
-FOLDER = Path(__file__).resolve().parents[2] / "reports" / "study"
 TABLE, VIDEO_TABLE = FOLDER / "recipe_search.csv", FOLDER / "recipe_search_sdcl.csv"
 
 
@@ -18,7 +18,7 @@ def recipe_search(path: str | Path = TABLE) -> pd.DataFrame | None:
     data: people and batches that a group of recipes shares; only lines of one group can be compared. validation_mAP, training_mAP: percent;
     firing_low, firing_high: lowest and highest firing rate over the layers. Raises ValueError for a table without the columns.
     """
-    table = _read(path, COLUMNS)
+    table = kept_table(path, COLUMNS)
     if table is None:
         return None
     groups = {data: -place for place, data in enumerate(dict.fromkeys(table["data"]))}  # the latest first
@@ -33,20 +33,10 @@ def video_search(path: str | Path = VIDEO_TABLE) -> pd.DataFrame | None:
 
     data_seed: of people, cameras and training alike; step: when it was scored. Raises ValueError for a table without the columns.
     """
-    table = _read(path, VIDEO_COLUMNS)
+    table = kept_table(path, VIDEO_COLUMNS)
     if table is None:
         return None
     return table.sort_values(["row", "validation_mAP"], ascending=[True, False], kind="stable").reset_index(drop=True)
-
-
-def _read(path: str | Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
-    if not Path(path).is_file():
-        return None
-    table = pd.read_csv(path)
-    missing = [column for column in columns if column not in table.columns]
-    if missing or not len(table):
-        raise ValueError(f"{path} must have rows and the columns {', '.join(columns)}; missing: {', '.join(missing) or 'rows'}")
-    return table
 
 
 def readable_video(table: pd.DataFrame) -> pd.DataFrame:

@@ -137,7 +137,7 @@ def claims(found: Robustness, trio: Trio, severity: int, events: str = "clean", 
 
     With both the network beats either alone on clean video; it loses less than frames alone as the video degrades, and stays above them;
     and with the events of other people it falls to frames alone or below. verdict: "yes" or "no" where the interval leaves out zero, else
-    "not told".
+    "not told" (of the last claim: "not told from its level", which is what it says).
     """
     clean, shuffled = Condition(), Condition(shuffled=True)
     degraded = conditions([severity], events, kinds)[1:]

@@ -62,7 +62,8 @@ def published(folder, monkeypatch, done, method="sdcl"):
     experiment = Filmed(folder, seeds=2, video=True, method=method)
     folders = {experiment.folder(name, seed) for name in done for seed in (0, 1)}
     monkeypatch.setattr(study, "finished", lambda folder, plain: folder in folders)
-    monkeypatch.setattr(study, "SEVERITIES", (3,))  # the severity of the claims; every further one takes as long
+    assert 3 in study.SEVERITIES  # what the claims are about
+    monkeypatch.setattr(study, "SEVERITIES", (3,))  # every further one takes as long
     readme = folder / "README.md"
     readme.write_text("\n".join(["before", *study.marks(SYSTEMS["s3ce_net"]), "between", *study.marks(SYSTEMS["sdcl"]), "after"]))
     names = study.publish_finished(experiment, folder / "kept", readme)
