@@ -258,9 +258,9 @@ class _Trainer:
 def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, settings.learning_rate, momentum=0.9, weight_decay=settings.weight_decay)
+        return torch.optim.SGD(parameters, settings.learning_rate, momentum=0.9, weight_decay=settings.weight_decay, fused=True)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
+    return kind(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def _average_of(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel | None:

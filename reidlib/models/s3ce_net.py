@@ -12,7 +12,7 @@ import torch
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-from reidlib.models.layers.heads import BNNeck, ReidOutput
+from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
 from reidlib.models.layers.spiking import NeuronSettings, reset_state
 from reidlib.models.layers.spiking_resnet import STAGES, SpikingResNet, initialise, load_imagenet, pool_positions
 
@@ -173,7 +173,9 @@ class S3CENet(nn.Module):
     ssam: stages after which SSAM stands, () for none. sampling: STFS settings, None for none (training only: parameters, cost and
     output at test time are the same with or without). step_loss: weight of a loss at every single step (temporal
     efficient training, Deng et al., ICLR 2022). pooling over positions: "max" or "mean"; over steps always the mean.
-    embedding: "neck" (after the BN-neck) or "feature" (before).
+    metric: whether the metric loss sees the feature before the BN-neck ("feature", the spec's reading) or after it ("neck"). Pooled spike
+    counts have no sign, so before the neck all features point nearly the same way, and a cosine triplet stands at its margin from the
+    first step to the last (measured: notebook 03). embedding: the same choice for test time.
     """
 
     modalities = ("events",)
@@ -192,19 +194,20 @@ class S3CENet(nn.Module):
         pooling: str = "max",
         depth: tuple[int, ...] = (2, 2, 2, 2),
         norm_scale: float = 1.0,
+        metric: str = "feature",
         embedding: str = "neck",
         pretrained: bool = False,
     ):
         super().__init__()
         if not set(ssam) <= set(STAGES):
             raise ValueError(f"SSAM stages {tuple(ssam)} must be among {STAGES}")
-        if embedding not in ("neck", "feature"):
-            raise ValueError(f"unknown embedding {embedding!r}; choose neck or feature")
+        check_places(metric=metric, embedding=embedding)
         neuron = neuron or NeuronSettings()
         make = {stage: lambda channels: SSAM(channels, neuron, coupling, causal, head_channels) for stage in ssam}
         self.backbone = SpikingResNet(neuron, width, depth=tuple(depth), norm_scale=norm_scale, after=make)
         self.neck = BNNeck(8 * width, num_classes)
-        self.sampling, self.step_loss, self.pooling, self.embedding = sampling, step_loss, pooling, embedding
+        self.sampling, self.step_loss, self.pooling = sampling, step_loss, pooling
+        self.metric, self.embedding = metric, embedding
         if pretrained:
             load_imagenet(self.backbone)
 
@@ -223,8 +226,8 @@ class S3CENet(nn.Module):
         if self.step_loss:
             features += list(per_step)
             weights += [self.step_loss / T] * T
-        logits = [self.neck(feature)[1], *(self.neck.sampled(one) for one in features[1:])]
-        return ReidOutput(features, logits, weights=weights)
+        normalised, logits = zip(self.neck(feature), *(self.neck.sampled(one) for one in features[1:]), strict=True)
+        return ReidOutput(list(normalised) if self.metric == "neck" else features, list(logits), weights=weights)
 
     def features(self, events: Tensor) -> list[Tensor]:
         """The four stages' maps, `[T, B, C, H, W]` each; forgets all earlier state first."""

@@ -32,7 +32,10 @@ FORMS = {
         "s3ce_net",
         {"neuron": IF | {"soft_reset": True}, "sampling": {"temporal_form": "random", "spatial_form": "drop"}},
     ),
-    "s3ce_net mean pooling, step loss": ("s3ce_net", {"neuron": IF, "pooling": "mean", "step_loss": 1.0, "embedding": "feature"}),
+    "s3ce_net mean pooling, step loss": (
+        "s3ce_net",
+        {"neuron": IF, "pooling": "mean", "step_loss": 1.0, "metric": "neck", "embedding": "feature"},
+    ),
     "sew_resnet18 if": ("sew_resnet18", {"neuron": IF}),
     "sew_resnet18 plif": ("sew_resnet18", {"neuron": {"kind": "plif", "decay_input": False}}),
     "sew_resnet18 ilif": ("sew_resnet18", {"neuron": {"kind": "ilif"}}),

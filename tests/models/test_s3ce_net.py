@@ -6,6 +6,7 @@ import pytest
 import torch
 from redrawn import redraw
 
+from reidlib.losses import pairwise_distances
 from reidlib.models import NeuronSettings, SamplingSettings, build_model
 
 IF = NeuronSettings(kind="if")
@@ -64,6 +65,32 @@ def test_running_statistics_are_those_of_the_whole_feature():
         torch.testing.assert_close(model.neck.norm.running_mean, 0.1 * output.features[0].mean(0))
     for buffer in ("running_mean", "running_var", "num_batches_tracked"):
         assert torch.equal(getattr(necks["with"], buffer), getattr(necks["without"], buffer))
+
+
+def test_the_metric_loss_sees_every_feature_before_or_after_the_neck():
+    before, after = tiny(step_loss=0.5), tiny(step_loss=0.5, metric="neck")
+    for model in (before, after):
+        redraw(model, 1)  # a neck that is no identity
+    x = event_frames()
+    plain, normal = before(x), after(x)
+    gain, shift = after.neck.norm.weight, after.neck.norm.bias
+    for seen, feature, logits in zip(normal.features, plain.features, normal.logits, strict=True):
+        mean, var = feature.mean(0), feature.var(0, unbiased=False)
+        torch.testing.assert_close(seen, (feature - mean) / (var + 1e-5).sqrt() * gain + shift, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(after.neck.classifier(seen), logits)
+    assert normal.weights == plain.weights
+    with torch.no_grad():
+        assert torch.equal(before.eval()(x), after.eval()(x))  # the choice is one of training
+
+
+def test_a_cosine_triplet_bites_only_after_the_neck():
+    """Pooled spike counts are never negative, so all people point nearly the same way before the neck: nothing to pull apart."""
+    labels = torch.arange(6).repeat_interleave(2)
+    spread = {}
+    for place in ("feature", "neck"):
+        output = tiny(metric=place, sampling=None)(event_frames(B=12))
+        spread[place] = float(pairwise_distances(output.features[0])[labels[:, None] != labels].mean().detach())
+    assert spread["feature"] < 0.1 and spread["neck"] > 0.9
 
 
 def test_stfs_without_any_subsequence_is_no_stfs():
@@ -135,6 +162,8 @@ def test_options_are_checked():
         tiny(ssam=(2, 5))
     with pytest.raises(ValueError, match="unknown embedding 'middle'"):
         tiny(embedding="middle")
+    with pytest.raises(ValueError, match="unknown metric 'middle'"):
+        tiny(metric="middle")
     with pytest.raises(ValueError, match="unknown pooling 'sum'"):
         tiny(pooling="sum")(event_frames())
     with pytest.raises(ValueError, match="8 temporal subsequences"):

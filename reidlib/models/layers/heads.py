@@ -25,11 +25,18 @@ class ReidOutput:
             raise ValueError(f"{len(self.features)} features, {len(self.logits)} logits, {len(self.weights)} weights: one of each per head")
 
 
+def check_places(**places: str) -> None:
+    """ValueError unless each is "neck" (a feature after the BN-neck) or "feature" (before it); names are the options that ask."""
+    for name, place in places.items():
+        if place not in ("neck", "feature"):
+            raise ValueError(f"unknown {name} {place!r}; choose neck or feature")
+
+
 class BNNeck(nn.Module):
     """BatchNorm without shift, then a linear classifier (Luo et al., "Bag of Tricks", CVPRW 2019).
 
-    `[B, D]` -> (normalised feature `[B, D]`, logits `[B, K]`). The metric loss sees the feature before the neck, in PSTA and SDCL
-    the one after it. bias: whether the classifier has one; PSTA's has.
+    `[B, D]` -> (normalised feature `[B, D]`, logits `[B, K]`). The metric loss of the source sees the feature before the neck, that of
+    PSTA's release the one after it. bias: whether the classifier has one; PSTA's has.
     """
 
     def __init__(self, channels: int, num_classes: int, bias: bool = False):
@@ -45,11 +52,12 @@ class BNNeck(nn.Module):
         normalised = self.norm(feature)
         return normalised, self.classifier(normalised)
 
-    def sampled(self, feature: Tensor) -> Tensor:
-        """Logits of a feature that exists in training only, such as a subsequence: `[B, D]` -> `[B, K]`.
+    def sampled(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of a feature that exists in training only, such as a subsequence.
 
         Same weights, statistics of its own batch. The running statistics stay those of the whole feature, the only one that test
         time meets: a band's maximum is smaller than the whole map's, and mixing them in moves every embedding (measured: notebook 03).
         """
         norm = self.norm
-        return self.classifier(F.batch_norm(feature, None, None, norm.weight, norm.bias, training=True, eps=norm.eps))
+        normalised = F.batch_norm(feature, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
+        return normalised, self.classifier(normalised)

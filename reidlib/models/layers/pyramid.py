@@ -5,7 +5,7 @@ from functools import cache
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reidlib.models.layers.heads import BNNeck, ReidOutput
+from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
 from reidlib.models.layers.spiking_resnet import initialise, pool_positions
 from reidlib.models.layers.stam import STAM, unit
 
@@ -96,9 +96,7 @@ class PyramidHead(nn.Module):
         relation: str = "squared",
     ):
         super().__init__()
-        for name, value in {"metric": metric, "embedding": embedding}.items():
-            if value not in ("neck", "feature"):
-                raise ValueError(f"unknown {name} {value!r}; choose neck or feature")
+        check_places(metric=metric, embedding=embedding)
         self.pyramid = Pyramid(channels, positions, streams, levels, pyramid, relation)
         self.necks = nn.ModuleList(BNNeck(channels, num_classes, bias=True) for _ in range(max(1, self.pyramid.levels)))
         self.pooling, self.metric, self.embedding = pooling, metric, embedding
