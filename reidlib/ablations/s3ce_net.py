@@ -27,6 +27,7 @@ _ROWS = (
     Row("stfs_contiguous", "contiguous halves", "s3ce_net", "sampling", _sampling(temporal_form="contiguous"), start=_SAME_START),
     Row("stfs_random", "random halves", "s3ce_net", "sampling", _sampling(temporal_form="random"), start=_SAME_START),
     Row("stfs_drop", "all but one band", "s3ce_net", "sampling", _sampling(spatial_form="drop"), start=_SAME_START),
+    Row("metric_feature", "triplet before the neck", "s3ce_net", "loss", {"metric": "feature"}),
     # Parts that slow learning down must be judged once it has converged.
     Row(
         "long_baseline",
