@@ -29,8 +29,8 @@ class TCLNet(nn.Module):
     frames `[B, T, 2, H, W]` in their place.
     Frame t is learner (t mod learners)'s; learners share all but the last block of stage 4. T must be a multiple of `learners`; at test
     time a clip that is not is completed by its own frames from the first on, as the release completes a tracklet's last clip.
-    seo: whether later learners meet erased maps at all. erased, strides: see `SaliencyErasing`; seo_reading, tsb_reading: "text" or
-    another `reading` of `SaliencyErasing` and `SaliencyBoosting`. tsb: stages (1 to 3) behind which TSB stands; () for none.
+    seo: whether later learners meet erased maps at all. erased, strides: see `SaliencyErasing`; seo_reading, tsb_reading: the
+    `reading` of `SaliencyErasing` and `SaliencyBoosting`; "released" is the release's. tsb: stages (1 to 3) behind which TSB stands; () for none.
     ia: stages (1 to 3) with an IA block of IANet, in front of TSB where both stand. part_weight: of their part maps, see `IANet`.
     pooling of a learner's map into its descriptor: "mean" (the text) or "max" (the release); over segments always the mean. metric: whether
     the metric loss sees features after the BN-neck ("neck", the release's way) or before ("feature"). embedding: the same choice for
@@ -46,7 +46,7 @@ class TCLNet(nn.Module):
         seo: bool = True,
         erased: tuple[int, int] | None = None,
         strides: tuple[int, int] = (1, 1),
-        seo_reading: str = "text",
+        seo_reading: str = "rescaled",
         tsb: tuple[int, ...] = (2,),
         tsb_reading: str = "text",
         ia: tuple[int, ...] = (),
@@ -88,6 +88,7 @@ class TCLNet(nn.Module):
 
         `erased` and `correlation`, `[B, T, h, w]`: the blocks taken out of each frame (1) and what chose them; a first learner's frames
         have no correlation, 1 stands there. `memory2` (and so on, by stage): TSB's weights `[B, T, T, h, w]`. `parts2`: as in `IANet`.
+        Frames that complete a clip are left out, and so is what TSB's weights gave to them.
         """
         seen: dict[str, Tensor] = {}
         with at_test_time(self):

@@ -76,7 +76,7 @@ def test_the_released_windows_have_every_row_as_their_centre(height):
 
 
 def erased_reference(seo: SaliencyErasing, x: Tensor, known: list[Tensor], size) -> Tensor:
-    """One map `[C, H, W]`, position by position, as the text has it; without the factor of the "text" reading."""
+    """One map `[C, H, W]`, position by position, as the text has it; without the factor of the "rescaled" reading."""
     product, kept = torch.ones(H, W), torch.ones(H, W)
     for f in known:
         R = torch.tensor([[float(x[:, y, z] @ (seo.correlate.weight @ f)) for z in range(W)] for y in range(H)])
@@ -88,7 +88,7 @@ def erased_reference(seo: SaliencyErasing, x: Tensor, known: list[Tensor], size)
 
 
 @pytest.mark.parametrize("learner", [1, 2, 3])
-@pytest.mark.parametrize("reading, factor", [("text", H * W), ("printed", 1)])
+@pytest.mark.parametrize("reading, factor", [("rescaled", H * W), ("printed", 1)])
 def test_maps_are_gated_as_in_the_text(learner, reading, factor):
     seo, x, known = make(erased=(2, 3), reading=reading), maps(), features(learner)
     with torch.no_grad():
@@ -120,7 +120,7 @@ def test_the_released_form(learner):
 
 def test_the_first_frame_is_left_alone():
     x = maps()
-    for reading in ("text", "printed"):
+    for reading in ("rescaled", "printed"):
         assert torch.equal(make(reading=reading)(x, []), x)
     assert torch.equal(SaliencyErasing(C, D, reading="released").train()(x, []), x)
 
@@ -135,7 +135,7 @@ def test_even_correlations_leave_the_scale_alone():
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("reading, detached", [("text", False), ("printed", False), ("released", True)])
+@pytest.mark.parametrize("reading, detached", [("rescaled", False), ("printed", False), ("released", True)])
 def test_gradients_of_the_softmax(reading, detached):
     """It is there for the correlation to learn; only the release keeps it from the earlier learners."""
     seo, (f,) = make(reading=reading), features(1)
@@ -177,7 +177,7 @@ def test_blocks_that_do_not_fit(options, message):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"reading": "code"}, r"unknown reading 'code'; choose one of text, printed, released"),
+        ({"reading": "code"}, r"unknown reading 'code'; choose one of rescaled, printed, released"),
         ({"erased": (0, 4)}, r"erased \(0, 4\) .* must be positive"),
         ({"strides": (1, 0)}, r"strides \(1, 0\) must be positive"),
         ({"strides": (2, 1), "reading": "released"}, r"strides \(2, 1\): the released reading"),

@@ -47,7 +47,7 @@ FORMS = {
     "sdcl attention one way": ("sdcl", {"fusion": "attention", "direction": "e2f", "pyramid": "none", "spiking": 1, "mappings": 1}),
     "ianet released, stages 2 and 3": ("ianet", {"stages": (2, 3), "shared_relations": True, "part_pooling": "sum", "pooling": "max"}),
     "ianet parallel, of events": ("ianet", {"order": "parallel", "inputs": ("events",), "metric": "feature", "embedding": "feature"}),
-    "ianet spatial, stia-cia": ("ianet", {"order": "stia-cia", "relations": "spatial", "parts": 2}),
+    "ianet spatial, stia-cia": ("ianet", {"order": "stia-cia", "relations": "spatial", "parts": 3}),
     "ianet of pictures": ("ianet", {"block": "image", "stages": (2, 3)}),
     "tclnet released": ("tclnet", {"seo_reading": "released", "tsb_reading": "released", "pooling": "max"}),
     "tclnet with ia, of events": ("tclnet", {"ia": (2,), "inputs": ("events",), "metric": "feature", "embedding": "feature"}),

@@ -43,7 +43,7 @@ class SaliencyBoosting(nn.Module):
         return x + self.norm(self.project(found.view(B * T, C, 1, 1))).view(B, T, C, 1, 1)
 
     def attention(self, x: Tensor) -> Tensor:
-        """A (3.8), in single precision: `[B, T, T * H * W]`, the positions in the order of frames; T at least 2."""
+        """A (3.8), its softmax in single precision: `[B, T, T * H * W]`, the positions in the order of frames; T at least 2."""
         B, T, _, H, W = x.shape
         keys = self._means_of_four(x) if self.released else x
         queries = F.normalize(x.mean((3, 4)), dim=2)  # [B, T, C]

@@ -6,20 +6,13 @@ parameter count is the published one. Convolutions before a BatchNorm have no bi
 a BatchNorm of weight 0, so that an inserted block changes nothing at first.
 """
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor, nn
 
+from reidlib.models.layers.precision import single_precision
+
 RELATIONS = ("both", "spatial", "temporal")
 ORDERS = ("cia-stia", "stia-cia", "parallel")
-
-
-def single_precision(device: torch.device) -> AbstractContextManager:
-    """Inside, products of single precision stay so, whatever precision the training has asked for."""
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
 
 
 def linear_norm(source: int, channels: int, silent: bool = False) -> nn.Sequential:
@@ -45,8 +38,8 @@ def mix_rows(rows: Tensor) -> Tensor:
 class Relation(nn.Module):
     """W [|a - b|, u] of (2.1) and (2.2), with BatchNorm: how much two parts tell each other, seen from the clip's mean u.
 
-    Differences `[B, M, M, D]` and u `[B, D]` -> `[B, M, M]`. alone: the only relation of a block; its shift is the same for all entries
-    of a row then, which the softmax takes out again, so it stays 0.
+    Differences `[B, M, M, D]` and u `[B, D]` -> `[B, M, M]`. alone: the only relation of a block. Its shift and u's term are the same
+    for all entries of a row then, and the softmax takes them out again: the shift stays 0, u is felt through the batch statistics alone.
     """
 
     def __init__(self, channels: int, alone: bool):

@@ -7,7 +7,8 @@ R. Hou et al., "Interaction-and-Aggregation Network for Person Re-identification
 import torch
 from torch import Tensor, nn
 
-from reidlib.models.layers.interaction import mix_rows, single_precision
+from reidlib.models.layers.interaction import mix_rows
+from reidlib.models.layers.precision import single_precision
 
 SPREAD = 0.625  # alpha as a share of the map: 20 of 32 rows and 10 of 16 columns after stage 2, 10 of 16 and 5 of 8 after stage 3
 
