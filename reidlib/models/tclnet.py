@@ -30,7 +30,7 @@ class TCLNet(nn.Module):
     Frame t is learner (t mod learners)'s; learners share all but the last block of stage 4. T must be a multiple of `learners`; at test
     time a clip that is not is completed by its own frames from the first on, as the release completes a tracklet's last clip.
     seo: whether later learners meet erased maps at all. erased, strides: see `SaliencyErasing`; seo_reading, tsb_reading: the
-    `reading` of `SaliencyErasing` and `SaliencyBoosting`; "released" is the release's. tsb: stages (1 to 3) behind which TSB stands; () for none.
+    `reading` of `SaliencyErasing` and `SaliencyBoosting`; "released" is the release's. tsb: stages (1 to 3) behind which TSB stands.
     ia: stages (1 to 3) with an IA block of IANet, in front of TSB where both stand. part_weight: of their part maps, see `IANet`.
     pooling of a learner's map into its descriptor: "mean" (the text) or "max" (the release); over segments always the mean. metric: whether
     the metric loss sees features after the BN-neck ("neck", the release's way) or before ("feature"). embedding: the same choice for

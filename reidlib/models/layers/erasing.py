@@ -42,13 +42,13 @@ class SaliencyErasing(nn.Module):
     (3.7), through which w learns. The first frame passes as it is.
     erased: (height, width) of the block in positions of the map; None: three sixteenths of the rows, at least one, over the full width,
     which are the published 3 of 16. strides: steps of the window.
-    reading: "printed" is (3.7) as it stands. A softmax over 128 positions makes the maps about a hundred times smaller than the first frame's,
-    and both meet the same BatchNorms, whose statistics then fit neither: with fresh weights the second learner's features of test time
-    hardly resemble those of its own batch (cosine 0.17; 0.66 for "rescaled"). "rescaled" multiplies G by the number of positions, so that
-    even correlations leave the scale of the maps alone; the default, and our reading of "gated". "released": R is divided by
-    sqrt(C), the features are detached, windows may hang over the border (`block_mask`), the maps are multiplied by B alone, and their
-    mean weighted by the softmax over what was kept is added to every position through a convolution and a BN that starts at weight 0;
-    the first frame takes the latter path too.
+    reading: "printed" is (3.7) as it stands. A softmax over 128 positions makes the maps about a hundred times smaller than the first
+    frame's, and both meet the same BatchNorms, whose statistics then fit neither (measured with fresh weights, a 16 x 8 map: how the
+    second learner's features differ between clips is, at test time, hardly what it is by the batch's own statistics, cosine 0.17 against
+    0.66 for "rescaled"). "rescaled" multiplies G by the number of positions, so that even correlations leave the scale of the maps alone;
+    our reading of "gated". "released": R is divided by sqrt(C), the features are detached, windows may hang over the border
+    (`block_mask`), the maps are multiplied by B alone, and their mean weighted by the softmax over what was kept is added to every
+    position through a convolution and a BN that starts at weight 0; the first frame takes the latter path too.
     """
 
     def __init__(
