@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from redrawn import wake
 from torch import nn
 
 from reidlib.losses import ReidLoss
@@ -21,6 +22,8 @@ SMALL = {
     "psta": {"backbone": "resnet18", "width": 4, "size": SIZE, "levels": 2},
     "resnet50": {"width": 4},
     "resnet18_frames": {"width": 4},
+    "ianet": {"backbone": "resnet18", "width": 4},
+    "tclnet": {"backbone": "resnet18", "width": 4},
 }
 IF = {"kind": "if", "alpha": 1.0}
 #: More forms of the same systems, which must keep the same promises.
@@ -42,6 +45,13 @@ FORMS = {
     "sdcl events only": ("sdcl", {"modalities": ("events",), "outside": "regular"}),
     "sdcl learned offsets, concatenation": ("sdcl", {"offsets": "learned", "fusion": "concat", "pyramid": "residual"}),
     "sdcl attention one way": ("sdcl", {"fusion": "attention", "direction": "e2f", "pyramid": "none", "spiking": 1, "mappings": 1}),
+    "ianet released, stages 2 and 3": ("ianet", {"stages": (2, 3), "shared_relations": True, "part_pooling": "sum", "pooling": "max"}),
+    "ianet parallel, of events": ("ianet", {"order": "parallel", "inputs": ("events",), "metric": "feature", "embedding": "feature"}),
+    "ianet spatial, stia-cia": ("ianet", {"order": "stia-cia", "relations": "spatial", "parts": 3}),
+    "ianet of pictures": ("ianet", {"block": "image", "stages": (2, 3)}),
+    "tclnet released": ("tclnet", {"seo_reading": "released", "tsb_reading": "released", "pooling": "max"}),
+    "tclnet with ia, of events": ("tclnet", {"ia": (2,), "inputs": ("events",), "metric": "feature", "embedding": "feature"}),
+    "tclnet as printed, 4 learners": ("tclnet", {"learners": 4, "seo_reading": "printed", "tsb": (1, 3)}),
     "psta resnet50": ("psta", {"backbone": "resnet50", "metric": "feature", "embedding": "feature", "pooling": "max"}),
 }
 CASES = {name: (name, {}) for name in MODELS} | FORMS
@@ -50,7 +60,7 @@ CASES = {name: (name, {}) for name in MODELS} | FORMS
 def make(case: str, seed: int = 0) -> nn.Module:
     name, options = CASES[case]
     torch.manual_seed(seed)
-    return build_model(name, CLASSES, **SMALL.get(name, {}) | options)
+    return wake(build_model(name, CLASSES, **SMALL.get(name, {}) | options), seed)
 
 
 def inputs(model: nn.Module, B: int = 6, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -119,7 +129,8 @@ def test_outputs_have_the_agreed_form(case):
         assert feature.isfinite().all() and logits.isfinite().all()
     assert all(value.ndim == 0 for value in output.losses.values())
     embedding = embed(model.eval(), batch)
-    assert embedding.shape == (6, output.features[0].shape[1]) and embedding.isfinite().all()
+    widths = [feature.shape[1] for feature in output.features]  # heads with a feature each are joined, others lead up to the last
+    assert embedding.shape in ((6, widths[-1]), (6, sum(widths))) and embedding.isfinite().all()
 
 
 def test_gradient_reaches_every_parameter(case):
@@ -258,12 +269,13 @@ def test_wrong_shapes_are_named(case, modality, channels):
         assert str(shape) in str(error.value)
 
 
-def test_who_takes_events_spikes_but_the_analogue_twin(case, model):
-    assert bool(spiking_layers(model)) == ("events" in model.modalities and CASES[case][0] != "resnet18_events")
+def test_who_takes_events_spikes_but_the_analogue_twin_and_networks_of_frames(case, model):
+    analogue = CASES[case][0] == "resnet18_events" or "inputs" in CASES[case][1]
+    assert bool(spiking_layers(model)) == ("events" in model.modalities and not analogue)
 
 
 def test_unknown_model():
-    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; choose one of s3ce_net, .*, resnet18_frames"):
+    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; choose one of s3ce_net, .*, tclnet"):
         build_model("resnet19", 4)
 
 
