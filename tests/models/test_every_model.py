@@ -275,7 +275,7 @@ def test_who_takes_events_spikes_but_the_analogue_twin_and_networks_of_frames(ca
 
 
 def test_unknown_model():
-    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; choose one of s3ce_net, .*, tclnet"):
+    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; choose one of s3ce_net, .*, sdcl"):
         build_model("resnet19", 4)
 
 
