@@ -10,6 +10,7 @@ from reidlib.models.layers.spiking import NeuronSettings, record_firing_rates, s
 from reidlib.models.psta import PSTA
 from reidlib.models.s3ce_net import S3CENet, SamplingSettings, resnet18_events, sew_resnet18
 from reidlib.models.sdcl import SDCL
+from reidlib.models.vrstc import VRSTC
 
 __all__ = ["MODELS", "NeuronSettings", "ReidOutput", "SamplingSettings", "build_model", "record_firing_rates", "spiking_layers"]
 
@@ -21,6 +22,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "psta": PSTA,
     "resnet50": resnet50,
     "resnet18_frames": resnet18_frames,
+    "vrstc": VRSTC,
 }
 
 

@@ -21,6 +21,8 @@ SMALL = {
     "psta": {"backbone": "resnet18", "width": 4, "size": SIZE, "levels": 2},
     "resnet50": {"width": 4},
     "resnet18_frames": {"width": 4},
+    # at their published scale of 0, Non-local blocks get their gradient from the second step on
+    "vrstc": {"backbone": "resnet18", "width": 4, "block_scale": 0.5},
 }
 IF = {"kind": "if", "alpha": 1.0}
 #: More forms of the same systems, which must keep the same promises.
@@ -42,6 +44,8 @@ FORMS = {
     "sdcl events only": ("sdcl", {"modalities": ("events",), "outside": "regular"}),
     "sdcl learned offsets, concatenation": ("sdcl", {"offsets": "learned", "fusion": "concat", "pyramid": "residual"}),
     "sdcl attention one way": ("sdcl", {"fusion": "attention", "direction": "e2f", "pyramid": "none", "spiking": 1, "mappings": 1}),
+    "vrstc two blocks": ("vrstc", {"stages": (2, 3), "metric": "feature", "embedding": "feature"}),
+    "vrstc first step": ("vrstc", {"stages": ()}),
     "psta resnet50": ("psta", {"backbone": "resnet50", "metric": "feature", "embedding": "feature", "pooling": "max"}),
 }
 CASES = {name: (name, {}) for name in MODELS} | FORMS
@@ -263,7 +267,7 @@ def test_who_takes_events_spikes_but_the_analogue_twin(case, model):
 
 
 def test_unknown_model():
-    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; choose one of s3ce_net, .*, resnet18_frames"):
+    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; choose one of s3ce_net, .*, vrstc"):
         build_model("resnet19", 4)
 
 
