@@ -27,8 +27,8 @@ def region_scores(vectors: Tensor) -> Tensor:
     return (F.normalize(vectors, dim=-1) * F.normalize(vectors.mean(0), dim=-1)).sum(-1)
 
 
-def occluded(scores: Tensor, threshold: float = THRESHOLD) -> Tensor:
-    """Whether each region is hidden: its score is below the threshold, strictly. Same shape, bool."""
+def occluded(scores, threshold: float = THRESHOLD):
+    """Whether each region is hidden: its score is below the threshold, strictly. Same shape, bool; tensor or array."""
     return scores < threshold
 
 

@@ -99,7 +99,7 @@ def patch_attention(own: Tensor, other: Tensor, patch: int = 3, sharpness: float
     plain sum of a transposed convolution would be nine times as large). sharpness: 1 is (4.1) as printed, under which the best of L
     patches weighs at most e^2 times the worst; Yu et al. take 10. The text's own, if it had one, was not recovered.
     """
-    N, C, H, W = own.shape
+    H, W = own.shape[2:]
     reach = patch // 2
     queries, patches = (F.unfold(maps, patch, padding=reach) for maps in (own, other))  # [N, C * patch^2, HW]
     cosines = F.normalize(queries, dim=1).mT @ F.normalize(patches, dim=1)  # [N, HW, HW]
