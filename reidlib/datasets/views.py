@@ -85,7 +85,7 @@ class DegradedStore(StoreView):
 class RepairedStore(StoreView):
     """The store with completed video: where `repaired`, a store of the same keys, has frames of a tracklet, they stand for its own.
 
-    `reidlib.repairing` makes such stores. Of a degraded store, repair the view (`RepairedStore(DegradedStore(...), ...)`)."""
+    `reidlib.repairing` makes such stores. Degraded video is repaired after it was degraded: `store` is then the `DegradedStore`."""
 
     def __init__(self, store, repaired):
         super().__init__(store, f"repaired {repaired.cache_key}")

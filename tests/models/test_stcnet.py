@@ -141,6 +141,21 @@ def test_every_term_alone_teaches_the_temporal_generator():
         assert all(p.grad.abs().max() > 0 for p in net.temporal.parameters()), name
 
 
+def test_the_temporal_generator_learns_what_only_the_neighbours_know():
+    """Thirds of random greys g in [-0.8, 0.8]: from the frame alone no guess is better than E|g| / 3 = 0.133; the neighbours show them."""
+    net, mask, errors = make(critics=(), sharpness=10.0), batch(6)["mask"], []
+    optimizer, g = torch.optim.Adam(net.parameters(), 5e-3, fused=True), torch.Generator().manual_seed(0)
+    for _ in range(40):
+        frames = (1.6 * torch.rand(6, 3, 3, 1, generator=g) - 0.8).repeat_interleave(8, 2).expand(-1, -1, -1, SIZE[1])
+        wrong = torch.stack([(made - frames).abs().mean() for made in net(frames, mask, frames, frames)])
+        optimizer.zero_grad()
+        wrong.sum().backward()
+        optimizer.step()
+        errors.append(wrong.detach())
+    first, final = torch.stack(errors[-10:]).mean(0).tolist()
+    assert first == pytest.approx(0.8 / 2 / 3, rel=0.15) and final < 0.95 * first
+
+
 def test_losses_are_4_4_to_4_7():
     net, given = make(), batch()
     first, final = run(net, given)

@@ -1,7 +1,6 @@
 """VRSTC's three steps: stopped anywhere they end in the same bytes; what they repair is what was hidden, and nothing else."""
 
 import shutil
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -99,12 +98,14 @@ def test_stopped_in_and_between_all_steps_it_ends_in_the_same(whole, tmp_path):
 
 def test_only_what_is_missing_is_done(whole, tmp_path, monkeypatch):
     """Step 2, stopped after its third step, goes on at its second, the last checkpoint; the finished step 1 is not touched."""
-    with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt):
+    folder = shutil.copytree(whole.folder, tmp_path / "copy")
+    shutil.rmtree(folder / "completion")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         Stop(patch, completion._Completer, "one_step", 3)
-        _ = repairing(tmp_path).stcnet
+        _ = repairing(folder).stcnet
     trained, completed = (Stop(monkeypatch, owner, "one_step") for owner in (training._Trainer, completion._Completer))
     localised = Stop(monkeypatch, steps, "localise")
-    again = repairing(tmp_path).stcnet
+    again = repairing(folder).stcnet
     assert (trained.calls, localised.calls, completed.calls) == (0, 0, 3)
     assert same_weights(again.state_dict(), whole.stcnet.state_dict())
 
