@@ -31,6 +31,7 @@ __all__ = [
     "Degradation",
     "DegradedStore",
     "PKSampler",
+    "RepairedStore",
     "Sample",
     "ShuffledEvents",
     "TrackletStore",
@@ -53,7 +54,7 @@ _LATER = {
     "clips": ("ClipDataset", "ClipSettings", "PKSampler", "collate", "eval_batches", "train_loader"),
     "degrade": ("Degradation",),
     "frames": ("frame_times",),
-    "views": ("DegradedStore", "ShuffledEvents"),
+    "views": ("DegradedStore", "RepairedStore", "ShuffledEvents"),
 }
 
 

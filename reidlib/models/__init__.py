@@ -12,6 +12,7 @@ from reidlib.models.psta import PSTA
 from reidlib.models.s3ce_net import S3CENet, SamplingSettings, resnet18_events, sew_resnet18
 from reidlib.models.sdcl import SDCL
 from reidlib.models.tclnet import TCLNet
+from reidlib.models.vrstc import VRSTC
 
 __all__ = ["MODELS", "NeuronSettings", "ReidOutput", "SamplingSettings", "build_model", "record_firing_rates", "spiking_layers"]
 
@@ -25,6 +26,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18_frames": resnet18_frames,
     "ianet": IANet,
     "tclnet": TCLNet,
+    "vrstc": VRSTC,
 }
 
 

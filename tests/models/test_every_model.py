@@ -24,6 +24,7 @@ SMALL = {
     "resnet18_frames": {"width": 4},
     "ianet": {"backbone": "resnet18", "width": 4},
     "tclnet": {"backbone": "resnet18", "width": 4},
+    "vrstc": {"backbone": "resnet18", "width": 4},
 }
 IF = {"kind": "if", "alpha": 1.0}
 #: More forms of the same systems, which must keep the same promises.
@@ -52,6 +53,8 @@ FORMS = {
     "tclnet released": ("tclnet", {"seo_reading": "released", "tsb_reading": "released", "pooling": "max"}),
     "tclnet with ia, of events": ("tclnet", {"ia": (2,), "inputs": ("events",), "metric": "feature", "embedding": "feature"}),
     "tclnet as printed, 4 learners": ("tclnet", {"learners": 4, "seo_reading": "printed", "tsb": (1, 3)}),
+    "vrstc two blocks": ("vrstc", {"stages": (2, 3), "metric": "feature", "embedding": "feature"}),
+    "vrstc first step": ("vrstc", {"stages": ()}),
     "psta resnet50": ("psta", {"backbone": "resnet50", "metric": "feature", "embedding": "feature", "pooling": "max"}),
 }
 CASES = {name: (name, {}) for name in MODELS} | FORMS
