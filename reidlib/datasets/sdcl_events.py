@@ -11,7 +11,6 @@ never by their place in a listing of the directory.
 
 import dataclasses
 import hashlib
-import re
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +20,7 @@ from scipy.io import loadmat
 from reidlib.datasets.conversion_plan import build_planned
 from reidlib.datasets.store import Sample, TrackletStore
 from reidlib.datasets.video_events import ConversionSettings, fingerprint, frame_times, kept_frames, read_frames
+from reidlib.datasets.video_files import time_order
 from reidlib.events import Events
 
 CODE_VERSION = 1
@@ -100,7 +100,7 @@ def find_chunks(folder: str | Path, row: dict) -> list[Path]:
         return named
     if len(found) not in (len(frames), len(frames) - 1):
         raise ValueError(f"tracklet {row['key']} has {len(frames)} frames and {len(found)} chunks in {place}: one per frame or interval")
-    return [found[stem] for stem in sorted(found, key=natural)]
+    return [found[stem] for stem in sorted(found, key=time_order)]
 
 
 def _place(folder: Path, home: PurePosixPath, key: str) -> Path:
@@ -111,11 +111,6 @@ def _place(folder: Path, home: PurePosixPath, key: str) -> Path:
         if place.is_dir():
             return place
     raise FileNotFoundError(f"no folder of events for tracklet {key} in {folder}: none ends in {home.name} as that of its frames, {home}")
-
-
-def natural(name: str) -> tuple:
-    """Sorts names by the numbers in them: event_9 before event_10."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name))
 
 
 def make(root: Path, settings: ConversionSettings, recorded: RecordedSettings, row: dict) -> Sample:

@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+import replicas
 from picture_sets import write_set
 from test_sdcl_events import random_chunk
 
@@ -87,3 +88,16 @@ def test_sets_without_recorded_events_take_no_such_option(tmp_path):
         load_dataset("evreid", data=tmp_path, options={"recorded": "x"})
     with pytest.raises(ValueError, match=r"'ls_vid' needs data=<folder of the original files>"):
         load_dataset("ls_vid")
+
+
+@pytest.mark.filterwarnings("ignore:.*frame numbers are missing")
+@pytest.mark.parametrize("name", sorted(set(VIDEO_SETS) - {"evreid"}))
+def test_a_replica_of_every_set_becomes_a_store(name, tmp_path, capsys):
+    getattr(replicas, video_sets.SETS[name].module)(tmp_path / "original")
+    store = load_dataset(
+        name, data=tmp_path / "original", cache_dir=tmp_path, options={"height": 16, "width": 8}, workers=1, unmatched="keep"
+    )
+    assert set(store.index["dataset"]) == {name} and (store.index["frames"] > 0).all()
+    assert {store.frames(key).shape[1:] for key in store.index["key"]} == {(16, 8, 3)}
+    out = capsys.readouterr().out
+    assert "published  ours  difference" in out and "published counts are not met" in out
