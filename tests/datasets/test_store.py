@@ -1,5 +1,6 @@
 """The store: round trips, refusals, and builds that are killed, repeated, raced or changed."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -19,6 +20,7 @@ from samples import SETTINGS, make, make_broken, make_counted, random_events, ro
 
 from reidlib.datasets import Sample, TrackletStore, build_store
 from reidlib.datasets.parallel import exclusive
+from reidlib.datasets.store import FORMAT_VERSION, cache_key, to_json
 from reidlib.events import Events
 
 HERE = Path(__file__).resolve().parent
@@ -281,3 +283,10 @@ def test_the_lock_is_released_after_an_error(tmp_path):
     with exclusive(lock):
         assert lock.exists()
     assert not lock.exists()
+
+
+def test_the_cache_key_is_the_hash_of_everything_at_once():
+    """It is built up row by row; stores made before that are found again."""
+    for some in (rows(), rows()[:1], []):
+        whole = to_json([FORMAT_VERSION, SETTINGS, some])
+        assert cache_key(SETTINGS, some) == hashlib.sha256(whole.encode()).hexdigest()
