@@ -96,8 +96,8 @@ class ReIdentifier:
         model, clips, settings = load_run(folder)
         if store is not None and store.cache_key != settings["data"]:
             raise ValueError(
-                f"the run in {folder} was trained on data {settings['data'][:12]}, this store holds {store.cache_key[:12]}: are its settings "
-                "or its seed others? Its training people must not be taken for new ones"
+                f"the run in {folder} was trained on data {settings['data'][:12]}, this store holds {store.cache_key[:12]}: are "
+                "its settings or its seed others? Its training people must not be taken for new ones"
             )
         people, held_out = settings["validation_people"], None
         if store is not None and people:
