@@ -69,9 +69,9 @@ def pairs_across_cameras(vectors, people, cameras=None) -> Pairs:
 def error_rates(pairs: Pairs, thresholds) -> tuple[np.ndarray, np.ndarray]:
     """False match rate and false non-match rate at each threshold, fractions [K] each."""
     thresholds = np.atleast_1d(thresholds)
-    rejected_wrong = np.searchsorted(np.sort(pairs.wrong), thresholds, side="left")
-    rejected_right = np.searchsorted(np.sort(pairs.right), thresholds, side="left")
-    return 1 - rejected_wrong / len(pairs.wrong), rejected_right / len(pairs.right)
+    wrong, right = np.sort(pairs.wrong), np.sort(pairs.right)
+    matches = len(wrong) - np.searchsorted(wrong, thresholds, side="left")
+    return matches / len(wrong), np.searchsorted(right, thresholds, side="left") / len(right)
 
 
 def candidate_thresholds(pairs: Pairs) -> np.ndarray:
@@ -84,7 +84,8 @@ def equal_error_threshold(pairs: Pairs) -> float:
     """The threshold at which both error rates are nearest to one another; of several, one with the smaller errors, the lower first."""
     thresholds = candidate_thresholds(pairs)
     matches, misses = error_rates(pairs, thresholds)
-    return float(thresholds[np.lexsort((thresholds, np.maximum(matches, misses), np.abs(matches - misses)))[0]])
+    gap = np.abs(matches - misses).round(12)  # equal gaps of other fractions differ in the last digit
+    return float(thresholds[np.lexsort((thresholds, np.maximum(matches, misses), gap))[0]])
 
 
 def threshold_at(pairs: Pairs, false_match_rate: float) -> float:

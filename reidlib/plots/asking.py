@@ -65,7 +65,7 @@ def error_tradeoff(curves: Mapping, points: Mapping | None = None, *, title: str
         x, y, low, high = (100 * check_array(f"{column} of {name!r}", table[column], "K", low=0, high=1) for column in columns)
         shown = x > 0
         least = min(least, float(x[shown].min(initial=100)))
-        ax.fill_between(x[shown], low[shown], high[shown], color=PALETTE[i], alpha=0.15, linewidth=0, step="post")
+        ax.fill_between(x[shown], low[shown], high[shown], color=PALETTE[i], alpha=0.15, linewidth=0)
         ax.plot(x[shown], y[shown], color=PALETTE[i], linestyle=("-", "--", "-.")[i % 3], label=name)
     for i, name in enumerate(curves):
         if points and name in points:
@@ -77,7 +77,7 @@ def error_tradeoff(curves: Mapping, points: Mapping | None = None, *, title: str
     ax.plot(equal, equal, ":", color=GREY, linewidth=1.2, label="equal errors")
     ax.set(xscale="log", xlim=(least * 0.95, 105), ylim=(-2, 102), xlabel="false match rate (%)", ylabel="false non-match rate (%)")
     log_ticks(ax.xaxis)
-    ax.legend(loc="upper right")
+    ax.legend(loc="lower left")
     return figure
 
 
