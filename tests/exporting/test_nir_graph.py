@@ -18,7 +18,7 @@ CASES = {
     "lif": ("sew_resnet18", SMALL | {"neuron": LIF}, 4),
     "if, two blocks, mean": ("sew_resnet18", SMALL | {"neuron": {"kind": "if"}, "depth": (2, 1, 1, 1), "pooling": "mean"}, 4),
     "plif": ("sew_resnet18", SMALL | {"neuron": LIF | {"kind": "plif"}}, 3),
-    "up to an SSAM": ("s3ce_net", SMALL | {"neuron": LIF, "head_channels": 4}, 2),
+    "up to an SSAM": ("s3ce_net", SMALL | {"neuron": LIF, "head_channels": 4, "sampling": None}, 2),
     "sdcl": ("sdcl", VIDEO | {"neuron": LIF}, 4),
 }
 
