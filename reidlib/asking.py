@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from reidlib.datasets import ClipSettings, Sample, TrackletStore, cameras_or_none, make_index, validation_split
+from reidlib.datasets import ClipSettings, Sample, TrackletStore, cameras_or_none, in_subset, make_index, validation_split
 from reidlib.evaluation import embed
 from reidlib.events import Events, read
 from reidlib.experiment import Experiment
@@ -196,7 +196,7 @@ class ReIdentifier:
             return table, np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
         index = None if self.store is None else self.store.index
         if gallery is None:
-            rows = self._stored("the gallery part") if index is None else index[index["subset"] == "gallery"]
+            rows = self._stored("the gallery part") if index is None else index[in_subset(index, "gallery")]
         elif isinstance(gallery, pd.DataFrame):
             rows = gallery
         else:

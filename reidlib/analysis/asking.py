@@ -7,6 +7,7 @@ import pandas as pd
 
 from reidlib.analysis.ranked import tracklet_picture
 from reidlib.asking import Calibrated, ReIdentifier
+from reidlib.datasets import in_subset
 from reidlib.metrics.verification import (
     Pairs,
     equal_error_threshold,
@@ -145,7 +146,7 @@ def pictured_searches(asked: ReIdentifier, index: pd.DataFrame, queries: list[st
     `index`, without those of the query's own camera; all rows have the length of the shortest."""
     people = dict(zip(index["key"], index["person"], strict=True))
     cameras = dict(zip(index["key"], index["camera"], strict=True))
-    gallery = index[index["subset"] == "gallery"]
+    gallery = index[in_subset(index, "gallery")]
     lists = [asked.search(key, gallery[(gallery["camera"] != cameras[key]) | (cameras[key] == -1)], top=length) for key in queries]
     length = min(map(len, lists))
     rows = []
