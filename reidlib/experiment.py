@@ -20,9 +20,12 @@ from reidlib.ablations import SYSTEMS, System, row, system_of
 from reidlib.ablations.plan import PRESETS, check_trained
 from reidlib.config import Preset, preset
 from reidlib.datasets import Degradation, TrackletStore, load_dataset, validation_split
+from reidlib.datasets.parallel import memory_size
 from reidlib.evaluation import Evaluation, Protocol, count_embeddings, embed, evaluate, protocols
 from reidlib.files import settings_hash, write_atomically
 from reidlib.training import RunSettings, load_history, train
+
+MEMORY_SHARE = 0.25  # of the machine's memory, for events and video: two trainings at a time leave half of it
 
 
 @dataclass
@@ -101,10 +104,10 @@ class Experiment:
 
     @cached_property
     def store(self) -> TrackletStore:
-        """The tracklet store, built on first use and read into memory."""
+        """The tracklet store, built on first use and read into memory where that is large enough."""
         drawn = {"seed": self.seed} if self.generated else {}
         options = self.settings.data | drawn | ({"gait": str(self.gait)} if self.gait else {})
-        return load_dataset(self.dataset, data=self.data or None, options=options).load()
+        return load_dataset(self.dataset, data=self.data or None, options=options).load(MEMORY_SHARE * memory_size())
 
     @cached_property
     def index(self) -> pd.DataFrame:

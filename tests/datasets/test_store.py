@@ -66,6 +66,15 @@ def test_memory_serves_the_same_object_and_the_disk_does_not(store):
     assert store.events(key) is not store.events(key)
 
 
+def test_what_does_not_fit_stays_on_the_disk_and_says_so(store, capsys):
+    needed = sum(13 * len(make(row).events) + 3 * len(make(row).frames) * 48 * 24 for row in rows())
+    assert TrackletStore(store.path).size_in_memory() == needed
+    key = rows()[0]["key"]
+    small, large = TrackletStore(store.path).load(needed - 1), TrackletStore(store.path).load(needed)
+    assert small.events(key) is not small.events(key) and large.events(key) is large.events(key)
+    assert capsys.readouterr().out.count("is read from the disk") == 1
+
+
 def test_a_pickled_store_reads_in_another_process(store):
     store.events(rows()[0]["key"])  # an open file does not stop pickling
     keys = [row["key"] for row in rows()]
