@@ -66,7 +66,7 @@ def _usable(table: pd.DataFrame, name: str, problems: Problems) -> pd.DataFrame:
     """Rows whose cells can be read, with numbers in them."""
     read = {"frame": numbers(table, "frame", name, problems, least=1, whole=True)}
     read |= {column: numbers(table, column, name, problems) for column in ("x", "y")}
-    read |= {column: numbers(table, column, name, problems, least=np.nextafter(0, 1)) for column in ("w", "h")}
+    read |= {column: numbers(table, column, name, problems, positive=True) for column in ("w", "h")}
     if "conf" in table:
         read["conf"] = pd.to_numeric(table["conf"], errors="coerce").to_numpy(np.float64)
     people = table["id"].str.replace(r"\.0+$", "", regex=True)

@@ -71,7 +71,6 @@ def read_table(path: Path, problems: Problems, header: tuple[str, ...] = ()) -> 
         return _read_parquet(path, problems)
     numbered = _lines(path, problems)
     if not numbered:
-        problems.error(path.name, "holds no rows", "was it exported whole?")
         return pd.DataFrame({"row": []})
     columns = [cell.lower() for cell in numbered[0][1]]
     if header and _is_number(columns[0]):
@@ -111,6 +110,9 @@ def _lines(path: Path, problems: Problems) -> list[tuple[int, list[str]]]:
                 found.append((reader.line_num, [cell.strip() for cell in cells]))
     except csv.Error as error:
         problems.error(path.name, f"is no CSV: {error}", "is a quotation mark left open?", [reader.line_num])
+        return []
+    if not found:
+        problems.error(path.name, "holds no rows", "was it exported whole?")
     return found
 
 
@@ -135,13 +137,24 @@ def _is_number(text: str) -> bool:
     return bool(np.isfinite(pd.to_numeric(text, errors="coerce")))
 
 
-def numbers(table: pd.DataFrame, column: str, file: object, problems: Problems, least: float = -np.inf, whole: bool = False) -> np.ndarray:
-    """A column as float64 `[N]`, NaN where it holds no number from `least` on (no whole one, if `whole`); those rows are errors."""
+def numbers(
+    table: pd.DataFrame,
+    column: str,
+    file: object,
+    problems: Problems,
+    least: float = -np.inf,
+    *,
+    whole: bool = False,
+    positive: bool = False,
+) -> np.ndarray:
+    """A column as float64 `[N]`, NaN where it holds no number (none from `least` on, no whole one, none above 0); those rows are errors."""
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
-    bad = ~np.isfinite(values) | (values < least)
-    bad |= (values != np.floor(np.where(bad, 0, values))) & ~bad if whole else False
+    bad = ~(np.isfinite(values) & (values >= least) & ((values > 0) | (not positive)))
+    if whole:
+        bad |= values != np.round(values)
     if bad.any():
-        kind = f"{'a whole number' if whole else 'a number'}{f' from {least:g} on' if np.isfinite(least) else ''}"
+        kind = "a whole number" if whole else "a number"
+        kind += " above 0" if positive else f" from {least:g} on" if np.isfinite(least) else ""
         shown = table[column].to_numpy()[bad][0]
         problems.error(file, f"{column} is not {kind}: {shown!r}", "correct the cell, or remove the row", table["row"][bad])
     return np.where(bad, np.nan, values)

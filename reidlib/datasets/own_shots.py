@@ -88,7 +88,7 @@ def shots_of_table(path: Path, table: pd.DataFrame, fps: float | None, problems:
     readable = pd.Series(True, index=table.index)
     for column, least, whole in (("fps", 1e-3, False), ("start_us", 0, True)):
         given = table[table[column] != ""]
-        readable[given.index] &= ~pd.isna(numbers(given, column, name, problems, least, whole))
+        readable[given.index] &= ~pd.isna(numbers(given, column, name, problems, least, whole=whole))
     for row in table[readable].itertuples(index=False):
         places = [path.parent / text for text in (row.source, row.boxes)]
         absent = [text for text, place in zip((row.source, row.boxes), places, strict=True) if not text or not place.exists()]

@@ -84,26 +84,36 @@ class Video:
     def frames(self, start: int, stop: int) -> Iterator[np.ndarray]:
         """Frames start, ..., stop - 1, counted from 0: uint8 `[H, W, 3]`, or `[H, W]` of a grey video.
 
-        Decoding begins at the keyframe before. Raises ValueError where the video ends before, is damaged, or where its packets do not
-        tell which frame is which."""
+        Decoding begins at the keyframe before, or at the beginning where the format cannot be searched. Raises ValueError where the video
+        ends before, is damaged, or where its packets do not tell which frame is which."""
         if not 0 <= start < stop <= self.length:
             raise ValueError(f"{self.path} has frames 1 to {self.length}, not {start + 1} to {stop}")
         at = start
-        with _opened(self.path) as container:
-            stream = container.streams.video[0]
-            if start:
-                container.seek(int(self._stamps[start]), stream=stream)
-            for frame in container.decode(stream):
-                if frame.pts is not None and frame.pts < self._stamps[at]:
-                    continue
-                if frame.pts != self._stamps[at]:
-                    break
+        for from_keyframe in (True, False) if start else (False,):
+            for frame in self._decoded(start, stop, from_keyframe):
                 yield frame.to_ndarray(format="rgb24" if self.colour else "gray")
                 at += 1
-                if at == stop:
+            if at > start:
+                break
+        if at < stop:
+            again = f"was it cut off? Writing it again numbers its frames anew: ffmpeg -i {self.path.name} again.mp4"
+            raise ValueError(f"{self.path}: frame {at + 1} of {self.length} cannot be found ({again})")
+
+    def _decoded(self, start: int, stop: int, from_keyframe: bool) -> Iterator:
+        """The frames from start on, as far as they bear the expected time stamps."""
+        wanted = self._stamps[start:stop].tolist()
+        with _opened(self.path) as container:
+            stream = container.streams.video[0]
+            if from_keyframe:
+                container.seek(wanted[0], stream=stream)
+            for frame in container.decode(stream):
+                if frame.pts is not None and frame.pts < wanted[0]:
+                    continue
+                if frame.pts != wanted.pop(0):
                     return
-        again = f"was it cut off? Writing it again numbers its frames anew: ffmpeg -i {self.path.name} again.mp4"
-        raise ValueError(f"{self.path}: frame {at + 1} of {self.length} cannot be found ({again})")
+                yield frame
+                if not wanted:
+                    return
 
 
 @contextmanager
