@@ -14,6 +14,7 @@ Command line: `python -m reidlib.datasets.own_data check PATH` lists every probl
 
 import argparse
 import hashlib
+import os
 import sys
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -53,7 +54,7 @@ class Source:
         digest = hashlib.sha256()
         for path in self.files():
             facts = path.stat()
-            digest.update(f"{path} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+            digest.update(f"{os.path.relpath(path, self.root)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
 

@@ -74,7 +74,8 @@ def _boxed_sample(shot: Shot, what: dict, settings: OwnSettings, facts: dict, se
             frames.append(own_boxes.cut_picture(picture, boxes[i], size))
     wide = simulate(np.stack(seen), float(film.fps), REALISTIC, seed)
     wide = Events(wide.x.astype(np.int64) + left, wide.y.astype(np.int64) + top, wide.t, wide.p, *film.size)
-    return _filmed(own_boxes.cut_events(wide, boxes, film.fps, size), np.stack(frames), len(boxes), film.fps, settings, facts)
+    events = own_boxes.cut_events(wide, boxes, Fraction(10**6, _period(film.fps)), size)
+    return _filmed(events, np.stack(frames), len(boxes), film.fps, settings, facts)
 
 
 def _step(fps: Fraction, settings: OwnSettings) -> int:
@@ -84,5 +85,11 @@ def _step(fps: Fraction, settings: OwnSettings) -> int:
 
 def _filmed(events: Events, frames: np.ndarray, count: int, fps: Fraction, settings: OwnSettings, facts: dict) -> Sample:
     """Events and stored frames of a film of `count` frames, with the times of these."""
-    times = [round(i * 10**6 / fps) for i in range(0, count, _step(fps, settings))]
-    return Sample(events, frames, facts | {"frame_times": times, "fps": float(fps)}, duration=float((count - 1) / fps))
+    period = _period(fps)
+    times = [i * period for i in range(0, count, _step(fps, settings))]
+    return Sample(events, frames, facts | {"frame_times": times, "fps": float(fps)}, duration=(count - 1) * period / 1e6)
+
+
+def _period(fps: Fraction) -> int:
+    """Microseconds from frame to frame as the simulator counts them: whole ones."""
+    return round(10**6 / fps)

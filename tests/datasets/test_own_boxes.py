@@ -134,7 +134,7 @@ def test_every_problem_of_boxes_is_named_with_its_row(tmp_path):
     }
     assert {what: said.get(what) for what in expected} == {what: f"street.csv, {rows}" for what, rows in expected.items()}
     assert (problems["severity"] == "error").sum() == 8
-    with pytest.raises(ValueError, match=r"street.csv has 8 errors:(?s:.*)rows 6, 62"):
+    with pytest.raises(ValueError, match=r"street.csv has 8 errors:(?s:.*)rows 65, 66"):
         built(tmp_path / "street.csv", tmp_path, fps=10)
 
 
@@ -162,7 +162,7 @@ def test_boxes_half_outside_leave_the_missing_part_empty():
     cut = cut_picture(picture, np.array([-3, 30, 8, 16]), (8, 16))
     assert cut.shape == (16, 8, 3) and (cut[:10, 3:] == 7).all()
     assert cut[10:].sum() == cut[:, :3].sum() == 0
-    assert cut_picture(picture[..., 0], np.array([55, -4, 8, 16]), (8, 16)).sum() == 8 * 5 * 12
+    assert cut_picture(picture[..., 0], np.array([55, -4, 8, 16]), (8, 16)).sum() == 7 * 5 * 12
     assert not cut_picture(picture, np.array([60, 0, 8, 16]), (8, 16)).any()
     assert cut_picture(picture, np.array([4, 4, 8, 16]), (4, 8)).shape == (8, 4, 3)
 
@@ -340,8 +340,8 @@ def test_broken_videos_and_a_missing_decoder_are_named(tmp_path, monkeypatch):
 
 def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):
     peaks = []
-    for frames in (30, 30, 240):
-        write_video(tmp_path / f"v{len(peaks)}.mp4", frames, size=LARGE, options={"g": "30", "preset": "ultrafast"})
+    for frames in (40, 40, 320):
+        write_video(tmp_path / f"v{len(peaks)}.mp4", frames, size=LARGE, options={"g": "40", "preset": "ultrafast"})
         peaks.append(peak_of(write_boxes(tmp_path / f"v{len(peaks)}.csv", ends(frames))))
     assert peaks[2] < 1.1 * peaks[1], peaks
 
