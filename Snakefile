@@ -8,7 +8,8 @@ from pathlib import Path
 
 # What each notebook needs before it can run. A notebook that is not named here comes after DEFAULT.
 AFTER = {
-    "01_data": [],
+    "00_your_data": [],
+    "01_data": ["00_your_data"],  # both build the set where it is someone's own
     "02_training": ["01_data"],
     "03_ablations": ["02_training"],
     "04_embeddings": ["02_training"],
@@ -18,6 +19,8 @@ AFTER = {
 DEFAULT = ["02_training"]
 # Notebooks about one system: they are left out where none of its rows is trained (another METHOD, a set without the video it needs).
 SYSTEM = {"05_attention": "s3ce_net", "05_attention_sdcl": "sdcl", "06_robustness": "sdcl"}
+# It shows someone's own data; elsewhere it makes an example, which only the tiny run has time for.
+OWN_DATA = "00_your_data"
 # Notebooks that train or measure time get the machine to themselves; the others share it, one core each.
 ALONE = ["02_training", "07_efficiency"]
 # The longest of the others begins first, or one core would wait for it at the end.
@@ -60,6 +63,7 @@ STARTS = {(row, seed): start for row, seed, start in map(str.split, listed.stdou
 ROWS = {row for row, _ in STARTS}
 # A system's own row bears its name.
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb") if SYSTEM.get(path.stem) in {None, *ROWS})
+NOTEBOOKS = [name for name in NOTEBOOKS if name != OWN_DATA or DATASET == "own" or PRESET == "tiny"]
 
 
 def code(notebook):
@@ -117,7 +121,7 @@ for notebook in NOTEBOOKS:
             notebook=f"notebooks/{notebook}.ipynb",
             code=code(notebook) + READS.get(notebook, []),
             earlier=earlier(notebook),
-            trained=[] if notebook == "01_data" else TRAININGS,
+            trained=[] if notebook in ("01_data", OWN_DATA) else TRAININGS,
         output:
             executed=f"{REPORT}/notebooks/{notebook}.ipynb",
             results=f"{RUN}/results/{notebook}.json",

@@ -46,7 +46,12 @@ def test_without_a_method_the_trainings_of_all_systems_are_planned(tmp_path):
     starts = {row(name).start for name in rows} - {""}
     trainings, notebooks = planned(tmp_path, "preset=demo", "method=")
     assert trainings == {f"{name} 0" for name in {*rows, *starts}} and {"sdcl 0", "s3ce_net 0", "s3ce_net_relu 0"} <= trainings
-    assert notebooks == NOTEBOOKS
+    assert notebooks == NOTEBOOKS - {"00_your_data"}
+
+
+def test_own_data_is_shown_first_and_both_systems_are_trained(tmp_path):
+    trainings, notebooks = planned(tmp_path, "preset=demo", "dataset=own", "data=somewhere")
+    assert notebooks == NOTEBOOKS and {"sdcl 0", "s3ce_net 0"} <= trainings
 
 
 @pytest.mark.parametrize(

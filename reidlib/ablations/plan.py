@@ -14,6 +14,7 @@ PRESETS = ("tiny", "demo", "study", "paper")
 DATASETS = {
     "walkers": True,
     "event_reid": False,
+    "own": True,
     **dict.fromkeys(("prid2011", "ilids_vid", "mars", "duke_video", "occluded_duke_video", "ls_vid", "evreid"), True),
 }
 

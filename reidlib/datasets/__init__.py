@@ -17,6 +17,7 @@ import pandas as pd
 from reidlib.datasets.store import Sample, TrackletStore, build_store, to_json
 from reidlib.datasets.tracklets import (
     COLUMNS,
+    SUBSETS,
     cameras_or_none,
     check_index,
     describe,
@@ -95,12 +96,22 @@ def _video_set(name: str, data: str | None, folder: Path, options: dict, workers
     return video_sets.load(name, data, options, _file(folder, name, options, str(Path(data).resolve())), workers)
 
 
+def _own(data: str | None, folder: Path, options: dict, workers: int | None) -> TrackletStore:
+    from reidlib.datasets import own_data
+
+    if not data:
+        raise ValueError('"own" needs data=<folder PERSON/CAMERA/, table of files, or file of boxes> (see data/README.md)')
+    settings = _settings(own_data.OwnSettings, options, "own")
+    return own_data.build(data, settings, _file(folder, "own", settings, str(Path(data).resolve())), workers)
+
+
 VIDEO_SETS = ("prid2011", "ilids_vid", "mars", "duke_video", "occluded_duke_video", "ls_vid", "evreid")
 #: Name -> function (data, folder, options, workers) -> store. A new set is one file and one line here; a set of video frames, one line
 #: in `video_sets.SETS`.
 DATASETS: dict[str, Callable[[str | None, Path, dict, int | None], TrackletStore]] = {
     "walkers": _walkers,
     "event_reid": _event_reid,
+    "own": _own,
     **{name: partial(_video_set, name) for name in VIDEO_SETS},
 }
 
@@ -112,6 +123,7 @@ def load_dataset(
     cache_dir: str | os.PathLike | None = None,
     options: dict | None = None,
     unmatched: str = "error",
+    subsets: tuple[str, ...] = SUBSETS,
     workers: int | None = None,
     memory: bool = False,
     quiet: bool = False,
@@ -120,7 +132,7 @@ def load_dataset(
     beside ours, and the queries without a gallery match.
 
     data: folder of the original files, for sets that are not generated. cache_dir: folder of the store (None: `dataset_folder`).
-    options: fields of the set's settings. unmatched: see `check_index`. workers: processes of a build (None: one per core).
+    options: fields of the set's settings. unmatched, subsets: see `check_index`. workers: processes of a build (None: one per core).
     memory: read all events into memory now. quiet: print nothing.
     Raises ValueError for an unknown name or option, missing `data`, or an index that fails its checks."""
     if name not in DATASETS:
@@ -129,7 +141,7 @@ def load_dataset(
     store = DATASETS[name](None if data is None else os.fspath(data), folder, dict(options or {}), workers)
     lost = unmatched_queries(store.index)
     published = _published(name, store.index)
-    store.index = check_index(store.index, unmatched)
+    store.index = check_index(store.index, unmatched, subsets)
     if not quiet:
         print(f"{name} ({store.path.name})\n{describe(store.index).to_string()}{published}")
         if lost:

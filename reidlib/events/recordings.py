@@ -53,6 +53,38 @@ def read(path, *, width: int | None = None, height: int | None = None, time_unit
         raise ValueError(f"{path}: {error}") from error
 
 
+class Recording:
+    """A long recording that is read window by window: HDF5 and raw (EVT3) files from where they lie, other formats whole, once.
+
+    `width`, `height`: the sensor. `span`: times of the first and the last event, in microseconds. Errors as `read`."""
+
+    def __init__(self, path):
+        self.path, self._whole = Path(path), None
+        if self.path.suffix.lower() not in (*HDF5_FORMATS, ".raw") or not self.path.is_file() or not self.path.stat().st_size:
+            self._whole = read(self.path)
+            self.width, self.height = self._whole.width, self._whole.height
+            self.span = int(self._whole.t[0]), int(self._whole.t[-1])
+            return
+        _check_complete(self.path)
+        options = {} if _states_unit(self.path) else {"time_unit": "us"}
+        self.width, self.height = _load(self.path, eventcv.open, **options).sensor_size
+        # With the largest sensor nothing outside is dropped in silence: Events names it.
+        self._reader = _load(self.path, eventcv.open, sensor_size=(LARGEST_SENSOR, LARGEST_SENSOR), **options)
+        if not self._reader.n_events:
+            raise ValueError(f"{self.path} holds no events: was the recording interrupted, or everything filtered out?")
+        self.span = tuple(int(side) for side in self._reader.time_span("us"))
+
+    def read(self, t_start: int, t_stop: int) -> Events:
+        """The events with t_start <= t < t_stop (microseconds), their times as in the file."""
+        if self._whole is not None:
+            return self._whole.window(t_start, t_stop)
+        columns = _columns(_load(self.path, lambda _: self._reader.slice(t0_us=t_start, t1_us=t_stop)))
+        try:
+            return Events(*columns.T, self.width, self.height)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
+
+
 def write(events: Events, path) -> None:
     """Write a recording as npz, h5, hdf5 or txt (rows `t x y p` in microseconds under a comment with the sensor's size).
 
@@ -86,10 +118,10 @@ def _microseconds(time_unit: str | float) -> Fraction:
     return Fraction(str(time_unit))
 
 
-def _load(path: Path, **options) -> "eventcv.EventStream":
-    """EventCV's `load`, its errors told with the path and what usually causes them."""
+def _load(path: Path, load=eventcv.load, **options):
+    """EventCV's `load` (or another of its readers), its errors told with the path and what usually causes them."""
     try:
-        return eventcv.load(str(path), **options)
+        return load(str(path), **options)
     except BaseException as error:
         if not isinstance(error, (ValueError, OSError, RuntimeError)) and type(error).__name__ != "PanicException":  # EventCV's own bugs
             raise

@@ -1,0 +1,157 @@
+"""Pictures in order, from a video file or from a folder: measured cheaply, decoded frame by frame, never held whole."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+VIDEOS = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+_GREY_MODES = ("1", "L", "LA")
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """The pictures of a folder, in the order of their names; numbers in a name count as numbers, so that 9 comes before 10."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.is_file()]
+    return sorted(found, key=natural)
+
+
+def natural(path: Path) -> tuple:
+    """Sort key of `pictures_of`."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(part.zfill(20) if part.isdigit() else part) for part in parts], path.name
+
+
+class Pictures:
+    """Picture files as a film. files: in order; fps: their rate. `size`: (width, height) and `colour` of the first; `length`.
+
+    Raises ValueError for no file, and for one that is no picture, whenever it is met."""
+
+    def __init__(self, files: Iterable[Path], fps: Fraction):
+        self.files, self.fps = list(files), fps
+        if not self.files:
+            raise ValueError("a film needs at least one picture")
+        self.length = len(self.files)
+        with _picture(self.files[0]) as first:
+            self.size, self.colour = first.size, first.mode not in _GREY_MODES
+
+    def frames(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames start, ..., stop - 1, counted from 0: uint8 `[H, W]`, or `[H, W, 3]` where the first picture has colours."""
+        for file in self.files[start:stop]:
+            with _picture(file) as picture:
+                yield np.asarray(picture.convert("RGB" if self.colour else "L"))
+
+    def sizes(self) -> np.ndarray:
+        """(width, height) of every picture, `[N, 2]`, from their headers."""
+        return np.array([_size(file) for file in self.files])
+
+
+@contextmanager
+def _picture(file: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(file) as picture:
+            yield picture
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        cause = "it is empty" if file.is_file() and file.stat().st_size == 0 else error
+        raise ValueError(f"{file} cannot be read as a picture: {cause}") from None
+
+
+def _size(file: Path) -> tuple[int, int]:
+    with _picture(file) as picture:
+        return picture.size
+
+
+class Video:
+    """A video file as a film; frame n is the n-th in the order of presentation, whatever the video's keyframes.
+
+    fps: frames per second, None: what the file states (its mean rate, where it varies). `size`: (width, height) as decoded.
+    Raises ModuleNotFoundError without PyAV, ValueError for a file that cannot be decoded or states no rate."""
+
+    def __init__(self, path: Path, fps: Fraction | None = None):
+        self.path = path
+        stated, self.size, self.colour, self._stamps = _facts(path, path.stat().st_mtime_ns)
+        self.length = len(self._stamps)
+        if not fps and not stated:
+            raise ValueError(f"{path} states no frame rate: give fps")
+        self.fps = fps or stated
+
+    def frames(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames start, ..., stop - 1, counted from 0: uint8 `[H, W, 3]`, or `[H, W]` of a grey video.
+
+        Decoding begins at the keyframe before, or at the beginning where the format cannot be searched. Raises ValueError where the video
+        ends before, is damaged, or where its packets do not tell which frame is which."""
+        if not 0 <= start < stop <= self.length:
+            raise ValueError(f"{self.path} has frames 1 to {self.length}, not {start + 1} to {stop}")
+        at = start
+        for from_keyframe in (True, False) if start else (False,):
+            for frame in self._decoded(start, stop, from_keyframe):
+                yield frame.to_ndarray(format="rgb24" if self.colour else "gray")
+                at += 1
+            if at > start:
+                break
+        if at < stop:
+            again = f"was it cut off? Writing it again numbers its frames anew: ffmpeg -i {self.path.name} again.mp4"
+            raise ValueError(f"{self.path}: frame {at + 1} of {self.length} cannot be found ({again})")
+
+    def _decoded(self, start: int, stop: int, from_keyframe: bool) -> Iterator:
+        """The frames from start on, as far as they bear the expected time stamps."""
+        wanted = self._stamps[start:stop].tolist()
+        with _opened(self.path) as container:
+            stream = container.streams.video[0]
+            if from_keyframe:
+                container.seek(wanted[0], stream=stream)
+            for frame in container.decode(stream):
+                if frame.pts is not None and frame.pts < wanted[0]:
+                    continue
+                if frame.pts != wanted.pop(0):
+                    return
+                yield frame
+                if not wanted:
+                    return
+
+
+@contextmanager
+def _opened(path: Path):
+    """The open container; its errors told with the path."""
+    try:
+        import av
+    except ModuleNotFoundError:
+        other = f"or write the frames as pictures: ffmpeg -i {path.name} frames/%06d.png"
+        raise ModuleNotFoundError(f"{path} is a video, and reading videos needs PyAV: install it (pip install av), {other}") from None
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{path} holds no video")
+            yield container
+    except av.error.FFmpegError as error:
+        raise ValueError(f"{path} cannot be decoded: {error} (is the file whole?)") from None
+
+
+@lru_cache(maxsize=64)
+def _facts(path: Path, changed: int) -> tuple[Fraction | None, tuple[int, int], bool, np.ndarray]:
+    """(frames per second, (width, height), whether it has colours, time stamps of all frames), from the packets: nothing is decoded."""
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+        stamps = np.sort(np.fromiter((packet.dts if packet.pts is None else packet.pts for packet in packets), np.int64))
+        colour = not (context.pix_fmt or "").startswith("gray")
+        return stream.average_rate, (context.width, context.height), colour, stamps
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    """uint8 `[H, W]` of a grey or colour picture: what an event camera without a colour filter would see."""
+    return picture if picture.ndim == 2 else np.rint(picture.astype(np.float32) @ _LUMA).astype(np.uint8)
+
+
+def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The picture at (width, height), bilinear, low-pass filtered where it shrinks."""
+    if picture.shape[1::-1] == tuple(size):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
