@@ -48,6 +48,19 @@ def test_missing_weights_are_told_and_nothing_is_downloaded(weights_folder, caps
     assert all(torch.equal(a, b) for a, b in zip(own.state_dict().values(), fresh.state_dict().values(), strict=True))
 
 
+def test_event_frames_take_all_of_imagenet_but_its_stem(weights_folder):
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18()
+    torch.save(net.state_dict(), weights_folder / "resnet18-f37072fd.pth")
+    torch.manual_seed(1)
+    own = ImageResNet("resnet18", pretrained=True, in_channels=2)
+    torch.manual_seed(1)
+    drawn = ImageResNet("resnet18", in_channels=2).conv1.weight
+    assert drawn.shape == (64, 2, 7, 7) and torch.equal(own.conv1.weight, drawn)
+    taken = net.state_dict()
+    assert all(torch.equal(value, taken[name]) for name, value in own.state_dict().items() if name != "conv1.weight")
+
+
 def test_imagenet_weights_need_width_64():
     with pytest.raises(ValueError, match="for width 64, this backbone has width 16"):
         ImageResNet("resnet18", 16, pretrained=True)

@@ -65,6 +65,12 @@ def test_channels_of_every_stage(name):
     assert model.stage_channels[4] == model.channels
 
 
+def test_event_frames_have_two_channels():
+    model = trunk(in_channels=2)
+    with torch.no_grad():
+        assert model(clips()[:, :, :2]).shape == (2, 3, 32, 4, 2)
+
+
 def test_a_stage_that_does_not_exist():
     with pytest.raises(ValueError, match="stages"):
         trunk(after={5: [Mixing]})

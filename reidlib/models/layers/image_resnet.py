@@ -26,16 +26,17 @@ def map_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 class ImageResNet(nn.Module):
-    """Pictures `[N, 3, H, W]`, normalised RGB -> the last map `[N, channels, H / 16, W / 16]`.
+    """Pictures `[N, in_channels, H, W]`, normalised RGB -> the last map `[N, channels, H / 16, W / 16]`.
 
     Last stage at stride 1 (the usual re-identification trick). Pictures come normalised with ImageNet's mean and standard deviation, as
     torchvision's networks take them and as clips are loaded; 0 stands for "nothing known".
     name: "resnet18" (channels = 8 * width) or "resnet50" (32 * width), He et al., CVPR 2016; 64 is the published width.
     pretrained: ImageNet weights where torch's cache folder holds their file; where it does not, one line says so and the weights
     are fresh. Nothing is downloaded. ValueError for another width, which these weights do not fit.
+    in_channels: 2 for event frames; with other than 3, ImageNet's stem does not fit and the first convolution keeps its own draw.
     """
 
-    def __init__(self, name: str = "resnet50", width: int = 64, pretrained: bool = False):
+    def __init__(self, name: str = "resnet50", width: int = 64, pretrained: bool = False, in_channels: int = 3):
         super().__init__()
         if name not in BACKBONES:
             raise ValueError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}")
@@ -44,7 +45,7 @@ class ImageResNet(nn.Module):
         block, depth, weights = BACKBONES[name]
         self.channels = 8 * width * block.expansion
         # torchvision's names, so that its weights fit
-        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -77,6 +78,8 @@ def _load_imagenet(backbone: ImageResNet, name: str, width: int, weights) -> Non
         print(f"{name}: no ImageNet weights at {path}, so it starts from fresh ones (the file: {weights.url})")
         return
     state = torch.load(path, weights_only=True, map_location="cpu")
+    if backbone.conv1.in_channels != 3:
+        state["conv1.weight"] = backbone.conv1.weight
     backbone.load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")})
 
 

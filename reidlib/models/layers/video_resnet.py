@@ -12,12 +12,12 @@ MakeBlock = Callable[[int], nn.Module]
 
 
 class VideoResNet(nn.Module):
-    """Clips `[B, T, 3, H, W]`, normalised RGB -> the last map `[B, T, channels, H / 16, W / 16]`.
+    """Clips `[B, T, in_channels, H, W]`, normalised RGB -> the last map `[B, T, channels, H / 16, W / 16]`.
 
-    Frames meet in the inserted blocks only. name, width, pretrained: see `ImageResNet`. after: stage (1 to 4) -> makers of the blocks
-    that stand behind it, in order. A block is called as `block(x, seen)`: maps `[B, T, C, H, W]` -> the same shape; seen is None or a
-    dict, into which it writes what it has to show or to be supervised by, with gradient, under names of its own followed by the
-    stage's number (it knows neither: `VideoResNet` adds the number).
+    Frames meet in the inserted blocks only. name, width, pretrained, in_channels: see `ImageResNet`. after: stage (1 to 4) -> makers of
+    the blocks that stand behind it, in order. A block is called as `block(x, seen)`: maps `[B, T, C, H, W]` -> the same shape; seen is
+    None or a dict, into which it writes what it has to show or to be supervised by, with gradient, under names of its own followed by
+    the stage's number (it knows neither: `VideoResNet` adds the number).
     """
 
     def __init__(
@@ -26,11 +26,12 @@ class VideoResNet(nn.Module):
         width: int = 64,
         pretrained: bool = False,
         after: Mapping[int, Sequence[MakeBlock]] | None = None,
+        in_channels: int = 3,
     ):
         super().__init__()
         if not set(after or {}) <= set(STAGES):
             raise ValueError(f"blocks after stages {tuple(after)}: stages are {STAGES}")
-        self.trunk = ImageResNet(name, width, pretrained)
+        self.trunk = ImageResNet(name, width, pretrained, in_channels)
         expansion = BACKBONES[name][0].expansion
         self.stage_channels = {stage: width * 2 ** (stage - 1) * expansion for stage in STAGES}
         self.channels = self.trunk.channels
@@ -44,7 +45,7 @@ class VideoResNet(nn.Module):
         return x
 
     def stem(self, frames: Tensor) -> Tensor:
-        """First convolution and pooling: `[B, T, 3, H, W]` -> `[B, T, width, H / 4, W / 4]`."""
+        """First convolution and pooling: `[B, T, in_channels, H, W]` -> `[B, T, width, H / 4, W / 4]`."""
         B, T = frames.shape[:2]
         trunk = self.trunk
         x = trunk.maxpool(trunk.relu(trunk.bn1(trunk.conv1(frames.flatten(0, 1)))))  # [BT, width, H/4, W/4]
