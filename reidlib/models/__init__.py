@@ -8,6 +8,7 @@ from reidlib.models.frame_resnet import resnet18_frames, resnet50
 from reidlib.models.layers.heads import ReidOutput
 from reidlib.models.layers.spiking import NeuronSettings, record_firing_rates, spiking_layers
 from reidlib.models.psta import PSTA
+from reidlib.models.rfcnet import RFCnet
 from reidlib.models.s3ce_net import S3CENet, SamplingSettings, resnet18_events, sew_resnet18
 from reidlib.models.sdcl import SDCL
 
@@ -19,6 +20,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18_events": resnet18_events,
     "sdcl": SDCL,
     "psta": PSTA,
+    "rfcnet": RFCnet,
     "resnet50": resnet50,
     "resnet18_frames": resnet18_frames,
 }
