@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from reidlib.models.bicnet_tks import BiCnetTKS
 from reidlib.models.frame_resnet import resnet18_frames, resnet50
 from reidlib.models.layers.heads import ReidOutput
 from reidlib.models.layers.spiking import NeuronSettings, record_firing_rates, spiking_layers
@@ -21,6 +22,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "sdcl": SDCL,
     "psta": PSTA,
     "rfcnet": RFCnet,
+    "bicnet_tks": BiCnetTKS,
     "resnet50": resnet50,
     "resnet18_frames": resnet18_frames,
 }

@@ -95,8 +95,8 @@ class RFCnet(nn.Module):
     def inner_views(self, frames: Tensor | None = None, events: Tensor | None = None) -> dict[str, Tensor]:
         """What the blocks see, computed as at test time, whatever the mode; names end with the stage.
 
-        `regions2`: masks of the body regions, `[B, T, n, h, w]`; `foreground2`: A, 0 to 1, `[B, T, h, w]`; `completed2`: norm of the features
-        behind the block, `[B, T, h, w]`."""
+        `regions2`: masks of the body regions, `[B, T, n, h, w]`; `foreground2`: A, 0 to 1, `[B, T, h, w]`; `completed2`: norm of the
+        features behind the block, `[B, T, h, w]`."""
         seen = {}
         with at_test_time(self):
             self.backbone(self._clips(frames, events), seen)
@@ -129,7 +129,7 @@ class RFCnet(nn.Module):
 
 
 def foreground_loss(logits: Tensor, parts: Tensor) -> Tensor:
-    """L_f (5.12): binary cross-entropy between the foreground, as logits `[M, h, w]`, and labels `[M, H, W]`; unknown pixels do not count."""
+    """L_f (5.12): binary cross-entropy between the foreground, logits `[M, h, w]`, and labels `[M, H, W]`; unknown pixels do not count."""
     target, known = foreground_target(parts, logits.shape[1:])
     entropy = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
     return (known * entropy).sum() / known.sum().clamp_min(1e-6)

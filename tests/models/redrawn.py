@@ -22,3 +22,12 @@ def redraw(module: nn.Module, seed: int = 0) -> nn.Module:
     for norm in module.part_norms.values() if isinstance(module, SSAM) else ():
         norm.running_var *= 0.3  # the products of spikes are small
     return module
+
+
+def awake(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Random weights in place of those BatchNorm weights that start at 0: behind them no block shows in output or gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) and not part.weight.any():
+            part.weight.data = 0.5 + torch.rand(part.weight.shape, generator=generator)
+    return module

@@ -1,9 +1,11 @@
 """What every system in `reidlib.models.MODELS` must keep; a new system joins by its registry line (and, where needed, small options)."""
 
 from copy import deepcopy
+from inspect import signature
 
 import pytest
 import torch
+from redrawn import awake
 from torch import nn
 
 from reidlib.losses import ReidLoss
@@ -19,6 +21,8 @@ SMALL = {
     "resnet18_events": {"width": 4},
     "sdcl": {"backbone": "resnet18", "width": 4, "size": SIZE, "levels": 2},
     "psta": {"backbone": "resnet18", "width": 4, "size": SIZE, "levels": 2},
+    "rfcnet": {"backbone": "resnet18", "width": 4, "size": SIZE},
+    "bicnet_tks": {"backbone": "resnet18", "width": 4, "size": SIZE},
     "resnet50": {"width": 4},
     "resnet18_frames": {"width": 4},
 }
@@ -42,6 +46,13 @@ FORMS = {
     "sdcl events only": ("sdcl", {"modalities": ("events",), "outside": "regular"}),
     "sdcl learned offsets, concatenation": ("sdcl", {"offsets": "learned", "fusion": "concat", "pyramid": "residual"}),
     "sdcl attention one way": ("sdcl", {"fusion": "attention", "direction": "e2f", "pyramid": "none", "spiking": 1, "mappings": 1}),
+    "rfcnet image, the release's ways": (
+        "rfcnet",
+        {"trfc": False, "foreground": "modulated", "places": "corner", "similarity": "mean", "metric": "feature", "embedding": "feature"},
+    ),
+    "rfcnet fixed, parallel": ("rfcnet", {"adaptive": False, "order": "parallel", "foreground": "none", "regions": 8, "embeddings": False}),
+    "bicnet_tks the release's stripes": ("bicnet_tks", {"areas": "stripes", "kernels": (3, 5, 7), "tks": (2, 3)}),
+    "bicnet_tks resized": ("bicnet_tks", {"small": "resized", "alpha": 1, "fusion": "fixed", "pooling": "mean", "csp": (2,)}),
     "psta resnet50": ("psta", {"backbone": "resnet50", "metric": "feature", "embedding": "feature", "pooling": "max"}),
 }
 CASES = {name: (name, {}) for name in MODELS} | FORMS
@@ -62,6 +73,15 @@ def inputs(model: nn.Module, B: int = 6, seed: int = 0) -> dict[str, torch.Tenso
     if "frames" in model.modalities:
         made["frames"] = torch.rand(B, T, 3, *SIZE, generator=g)
     return made
+
+
+def supervised(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same with labels of body parts, for those that learn from them."""
+    if "parts" not in signature(model.forward).parameters:
+        return batch
+    B = len(next(iter(batch.values())))
+    rows = torch.arange(SIZE[0])[:, None] * 6 // SIZE[0]  # 0 ... 5, from above: background, four bands of the body, background
+    return batch | {"parts": (rows % 5).expand(B, T, *SIZE)}
 
 
 def rows(batch: dict, chosen) -> dict:
@@ -123,9 +143,9 @@ def test_outputs_have_the_agreed_form(case):
 
 
 def test_gradient_reaches_every_parameter(case):
-    """In one batch, from the first step on."""
-    model = make(case).train()
-    terms = ReidLoss()(model(**inputs(model)), torch.tensor([0, 0, 1, 1, 2, 3]))
+    """In one batch, from the first step on, but behind BatchNorms that start at 0, which are woken up here."""
+    model = awake(make(case)).train()
+    terms = ReidLoss()(model(**supervised(model, inputs(model))), torch.tensor([0, 0, 1, 1, 2, 3]))
     assert terms["total"].isfinite()
     terms["total"].backward()
     for name, p in model.named_parameters():

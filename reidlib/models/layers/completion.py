@@ -88,7 +88,8 @@ class SpatialCompletion(nn.Module):
         if self.appearance is not None:
             S["appearance"] = self.appearance(f).softmax(2)
         if self.position is not None:
-            S["position"] = each(self.position, torch.cat((self.placed(boxes), boxes[:, :, 2:]), 2)).softmax(2)
+            L = torch.cat((self.placed(boxes), boxes[:, :, 2:]), 2).to(f.dtype)  # [M, N, 4]
+            S["position"] = each(self.position, L).softmax(2)
         return S
 
     def placed(self, boxes: Tensor) -> Tensor:

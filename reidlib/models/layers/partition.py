@@ -37,7 +37,7 @@ class Partition(nn.Module):
         self.halved = tuple(count == 2 for count in columns)
         self.size, self.bands = tuple(size), len(columns)
         H, W = self.size
-        if H < self.bands or (any(self.halved) and W < 2):
+        if self.bands > H or (any(self.halved) and W < 2):
             raise ValueError(f"a map of {H} x {W} is too small for {regions} regions: give larger clips, or an earlier stage")
         self.classes = [H - self.bands + cut for cut in range(1, self.bands)] + [W - 1] * any(self.halved)
         places = [(band, side) for band, count in enumerate(columns) for side in ((WHOLE,) if count == 1 else (LEFT, RIGHT))]
@@ -47,7 +47,8 @@ class Partition(nn.Module):
             inner = max(1, channels // 32)
             self.squeeze = unit(channels, inner)
             self.rows = nn.Linear(H * inner, sum(self.classes[: self.bands - 1]))
-            self.column = nn.Linear(W * inner, W - 1) if any(self.halved) else None
+            # Two columns can be parted in one place only: then there is nothing to learn.
+            self.column = nn.Linear(W * inner, W - 1) if any(self.halved) and W > 2 else None
             initialise(self)
 
     @property
@@ -64,7 +65,8 @@ class Partition(nn.Module):
         """Places of the cuts: `[M, D, H, W]` -> `[M, L]`, L = sum of `classes`, rows first."""
         x = self.squeeze(x)  # [M, D / 32, H, W]
         rows = self.rows(x.mean(3).flatten(1))
-        return rows if self.column is None else torch.cat((rows, self.column(x.mean(2).flatten(1))), 1)
+        none = rows.new_zeros(len(x), sum(self.classes) - rows.shape[1])
+        return torch.cat((rows, none if self.column is None else self.column(x.mean(2).flatten(1))), 1)
 
     def decode(self, logits: Tensor) -> Tensor:
         """Likeliest place of each cut, in order: `[M, L]` -> `[M, cuts]`."""
