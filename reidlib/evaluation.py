@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from reidlib.datasets import ClipDataset, ClipSettings, Degradation, TrackletStore, cameras_or_none, eval_batches
+from reidlib.datasets import ClipDataset, ClipSettings, Degradation, TrackletStore, cameras_or_none, eval_batches, in_subset
 from reidlib.metrics import Interval, Ranking, bootstrap_interval, cosine_distances, rank
 
 
@@ -25,16 +25,20 @@ class Protocol:
 def protocols(index: pd.DataFrame) -> dict[str, Protocol]:
     """The ways a test part is asked.
 
-    "query to gallery" is the set's own protocol. Where cameras are known and query and gallery show the same people, there are two more:
-    "gallery to query" is the other direction, "all cameras" takes every test tracklet as query against all test tracklets
-    under the same-identity-same-camera rule. `index` may hold training rows: they are dropped.
+    "query to gallery" is the set's own protocol; queries that join the gallery (MARS, LS-VID) are among both. Where query and gallery
+    are apart, cameras are known and both show the same people, there are two more: "gallery to query" is the other direction, "all
+    cameras" takes every test tracklet as query against all test tracklets under the same-identity-same-camera rule. `index` may hold
+    training rows: they are dropped. Raises ValueError for several splits, whose galleries must not be mixed.
     """
-    test = index[index["subset"].isin(["query", "gallery"])].reset_index(drop=True)
-    queries = np.flatnonzero(test["subset"] == "query")
-    gallery = np.flatnonzero(test["subset"] == "gallery")
+    splits = index["split"].nunique()
+    if splits > 1:
+        raise ValueError(f"the index holds {splits} splits, each a test of its own: choose one, as in index[index['split'] == 0]")
+    test = index[index["subset"] != "train"].reset_index(drop=True)
+    queries, gallery = (np.flatnonzero(in_subset(test, subset)) for subset in ("query", "gallery"))
     found = {"query to gallery": Protocol("query to gallery", test, queries, gallery)}
+    apart = len(np.intersect1d(queries, gallery)) == 0
     same_people = set(test["person"][queries]) == set(test["person"][gallery])
-    if same_people and cameras_or_none(test) is not None:
+    if apart and same_people and cameras_or_none(test) is not None:
         found["gallery to query"] = Protocol("gallery to query", test, gallery, queries)
         everything = np.arange(len(test))
         found["all cameras"] = Protocol("all cameras", test, everything, everything)

@@ -124,3 +124,18 @@ def test_a_spiking_row_begins_with_itself_in_relu():
         assert not spiking_layers(twin) and len(spiking_layers(spiking)) >= 17
         copy_weights(twin, spiking)  # every tensor finds its place, and none is left over
         assert spiking.state_dict().keys() == twin.state_dict().keys()
+
+
+def test_a_row_changes_single_fields_of_the_loss():
+    study = preset("study", "walkers")
+    own, cosine, video = (study.run(name, 0).train.loss for name in ("s3ce_net", "triplet_cosine", "sdcl"))
+    assert own.distance == "euclidean" and cosine == replace(own, distance="cosine") == video
+    assert study.run("triplet_neck", 0).start.train.loss == cosine  # its own twin too
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_triplet_before_the_neck_of_spike_counts_is_euclidean(name):
+    """A cosine triplet there stands still: in every preset, for all three event networks and for them alone."""
+    chosen = preset(name, "walkers")
+    for one in ("s3ce_net", "sew_resnet18", "resnet18_events"):
+        assert chosen.run(one, 0).train.loss == replace(chosen.run("sdcl", 0).train.loss, distance="euclidean")

@@ -10,6 +10,7 @@ from torch import nn
 
 from reidlib.datasets import ClipDataset, ClipSettings, make_index
 from reidlib.datasets.clips import clip_edges
+from reidlib.datasets.tracklets import JOINED
 from reidlib.evaluation import Protocol, count_embeddings, embed, evaluate, protocols, rank_protocol
 from reidlib.events import Events, event_frames, scale_counts
 from reidlib.metrics import bootstrap_interval, cosine_distances, rank
@@ -176,6 +177,25 @@ def test_gallery_people_without_a_query_are_not_asked_back():
     index = toy_index()
     index = index[~((index["person"] == 5) & (index["subset"] == "query"))]
     assert "gallery to query" not in protocols(index)
+
+
+def test_queries_that_join_the_gallery_are_asked_and_searched():
+    index = toy_index()
+    index["subset"] = index["subset"].where(index["subset"] != "query", JOINED)
+    found = protocols(index)
+    assert list(found) == ["query to gallery"]  # every query is searched already: there is no other direction
+    protocol = found["query to gallery"]
+    assert set(protocol.index["camera"][protocol.queries]) == {0} and protocol.gallery.tolist() == list(range(12))
+    vectors = random_embeddings(12)
+    everything = protocols(toy_index())["all cameras"]
+    expected = rank_protocol(vectors, everything).average_precision[protocol.queries]
+    np.testing.assert_array_equal(rank_protocol(vectors, protocol).average_precision, expected)
+
+
+def test_splits_are_not_mixed():
+    index = pd.concat([toy_index(), toy_index().assign(split=1)], ignore_index=True)
+    with pytest.raises(ValueError, match="the index holds 2 splits, each a test of its own"):
+        protocols(index)
 
 
 def random_embeddings(count: int, seed: int = 0) -> np.ndarray:

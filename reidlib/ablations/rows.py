@@ -7,8 +7,8 @@ RELU = "_relu"
 
 @dataclass(frozen=True)
 class Row:
-    """One trained variant. `options` go to `build_model`, `clips` and `train` replace fields of the preset's settings, `longer` multiplies
-    its optimiser steps.
+    """One trained variant. `options` go to `build_model`, `clips` and `train` replace fields of the preset's settings (`train["loss"]`:
+    fields of the loss), `longer` multiplies its optimiser steps.
 
     start: the row, at the same seed, whose trained weights this one begins with; "" for fresh weights, None for its own ReLU twin
     NAME_relu (see `reidlib.ablations.row`). The spiking rows of S3CE-Net begin with their twins: that was the one change that brought

@@ -5,6 +5,7 @@ from reidlib.ablations.rows import RELU, Row, System
 WITHOUT_SPIKES = {"neuron": {"kind": "relu"}}
 # STFS and T leave the network as it is, so these rows begin with S3CE-Net's own start and differ in the spiking training alone.
 _SAME_START = f"s3ce_net{RELU}"
+_COSINE = {"loss": {"distance": "cosine"}}
 
 
 def _sampling(**changes) -> dict:
@@ -27,6 +28,8 @@ _ROWS = (
     Row("stfs_contiguous", "contiguous halves", "s3ce_net", "sampling", _sampling(temporal_form="contiguous"), start=_SAME_START),
     Row("stfs_random", "random halves", "s3ce_net", "sampling", _sampling(temporal_form="random"), start=_SAME_START),
     Row("stfs_drop", "all but one band", "s3ce_net", "sampling", _sampling(spatial_form="drop"), start=_SAME_START),
+    Row("triplet_cosine", "cosine triplet", "s3ce_net", "loss", train=_COSINE),
+    Row("triplet_neck", "cosine triplet behind the neck", "s3ce_net", "loss", {"metric": "neck"}, train=_COSINE),
     # Parts that slow learning down must be judged once it has converged.
     Row(
         "long_baseline",

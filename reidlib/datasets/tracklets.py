@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 
 SUBSETS = ("train", "query", "gallery")
+JOINED = "query+gallery"  # subset of a query that is searched for as well (MARS, LS-VID); it belongs to both
 
-#: Column -> dtype. `camera` is -1 where unknown; `frames` is 0 where a tracklet has events alone; `duration` in seconds.
+#: Column -> dtype. `subset` is one of `SUBSETS`, or `JOINED` (see `in_subset`).
+#: `camera` is -1 where unknown; `frames` is 0 where a tracklet has events alone; `duration` in seconds.
 COLUMNS = {
     "key": str,
     "dataset": str,
@@ -40,6 +42,11 @@ def typed_index(columns: dict) -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series(columns[column], dtype=dtype) for column, dtype in COLUMNS.items()})
 
 
+def in_subset(index: pd.DataFrame, subset: str) -> pd.Series:
+    """Whether each row belongs to a subset; a query that joins the gallery belongs to "query" and to "gallery"."""
+    return index["subset"].isin((subset,) if subset == "train" else (subset, JOINED))
+
+
 def cameras_or_none(index: pd.DataFrame) -> np.ndarray | None:
     """Camera ids for the same-camera rule, or None for a data set without cameras (all -1), where the rule is off.
 
@@ -58,9 +65,9 @@ def unmatched_queries(index: pd.DataFrame) -> list[str]:
     keys: list[str] = []
     for _, part in index.groupby("split", sort=True):
         gallery: dict[int, set[int]] = {}
-        for person, camera in part.loc[part["subset"] == "gallery", ["person", "camera"]].itertuples(index=False):
+        for person, camera in part.loc[in_subset(part, "gallery"), ["person", "camera"]].itertuples(index=False):
             gallery.setdefault(person, set()).add(camera)
-        for row in part[part["subset"] == "query"].itertuples(index=False):
+        for row in part[in_subset(part, "query")].itertuples(index=False):
             others = gallery.get(row.person, set())
             if not (others if row.camera == -1 else others - {row.camera}):
                 keys.append(row.key)
@@ -70,19 +77,20 @@ def unmatched_queries(index: pd.DataFrame) -> list[str]:
 def check_index(index: pd.DataFrame, unmatched: str = "error", subsets: tuple[str, ...] = SUBSETS) -> pd.DataFrame:
     """The index, checked, with its rows renumbered; the caller's table is untouched.
 
-    unmatched: what happens to queries without a gallery match: "error" names them, "drop" removes them, "keep" leaves them (the
-        metrics exclude them). subsets: those that must be there.
-    Raises ValueError for missing columns, an unknown subset, duplicate keys, partly missing camera ids, one identity, an empty
-        subset, a person both in train and in test, or unmatched queries."""
+    unmatched: what happens to queries without a gallery match: "error" names them, "drop" removes them (one that joins the gallery
+        is still searched), "keep" leaves them (the metrics exclude them). subsets: those that must be there.
+    Raises ValueError for missing columns, an unknown subset, duplicate keys, partly missing camera ids, queries that join the gallery
+        without camera ids, one identity, an empty subset, a person both in train and in test, or unmatched queries."""
     if unmatched not in ("error", "drop", "keep"):
         raise ValueError(f'unmatched must be "error", "drop" or "keep", not {unmatched!r}')
     missing = [column for column in COLUMNS if column not in index.columns]
     if missing:
         raise ValueError(f"the index lacks the columns {missing}; it needs {list(COLUMNS)}")
-    strange = sorted(set(index["subset"]) - set(SUBSETS))
+    strange = sorted(set(index["subset"]) - {*SUBSETS, JOINED})
     if strange:
-        raise ValueError(f"unknown subset {strange[0]!r} in the index; legal: {', '.join(SUBSETS)}")
-    cameras_or_none(index)
+        raise ValueError(f"unknown subset {strange[0]!r} in the index; legal: {', '.join((*SUBSETS, JOINED))}")
+    if cameras_or_none(index) is None and (index["subset"] == JOINED).any():
+        raise ValueError(f"the index has {JOINED} rows but no camera ids (-1): without the same-camera rule such a query finds itself")
     if index["person"].nunique() == 1:
         raise ValueError(f"the data set has one identity ({index['person'].iloc[0]}): re-identification needs two or more people")
     for split, part in index.groupby("split", sort=True) if len(index) else [(0, index)]:
@@ -95,7 +103,7 @@ def _check_split(split: int, part: pd.DataFrame, subsets: tuple[str, ...]) -> No
     if len(twice):
         raise ValueError(f"{len(twice)} duplicate keys in split {split} of the index: {_some(twice)}")
     for subset in subsets:
-        people = part.loc[part["subset"] == subset, "person"].nunique()
+        people = part.loc[in_subset(part, subset), "person"].nunique()
         if people == 0:
             raise ValueError(f"no {subset} tracklets in split {split} of the index: found {dict(part['subset'].value_counts())}")
         if people == 1 and subset in ("train", "gallery"):
@@ -114,8 +122,10 @@ def _resolve_unmatched(index: pd.DataFrame, unmatched: str) -> pd.DataFrame:
             f"{len(keys)} queries have no gallery tracklet of the same person (under another camera, where cameras are known): "
             f"{_some(keys)}; people {_some(people)}. Choose unmatched='drop' (leave them out) or unmatched='keep' (the metrics skip them)"
         )
-    left = index[~(index["key"].isin(keys) & (index["subset"] == "query"))].reset_index(drop=True)
-    if keys and not (left["subset"] == "query").any():
+    lost = index["key"].isin(keys)
+    left = index.assign(subset=index["subset"].mask(lost & (index["subset"] == JOINED), "gallery"))
+    left = left[~(lost & (left["subset"] == "query"))].reset_index(drop=True)
+    if keys and not in_subset(left, "query").any():
         raise ValueError(f"none of the {len(keys)} queries has a gallery match: nothing is left to test")
     return left
 
@@ -126,10 +136,11 @@ def _some(values: Iterable, most: int = 10) -> str:
 
 
 def describe(index: pd.DataFrame) -> pd.DataFrame:
-    """People, tracklets, cameras, frames and events per subset (and split, where there are several); a last row "all" sums up."""
+    """People, tracklets, cameras, frames and events per subset (and split, where there are several); a last row "all" sums up, each
+    tracklet once. Queries that join the gallery are counted in both subsets."""
     several = index["split"].nunique() > 1
     parts = [
-        (f"{split} {subset}" if several else subset, index[(index["split"] == split) & (index["subset"] == subset)])
+        (f"{split} {subset}" if several else subset, index[(index["split"] == split) & in_subset(index, subset)])
         for split in sorted(index["split"].unique())
         for subset in SUBSETS
     ]

@@ -6,12 +6,14 @@ from torch import nn
 
 from reidlib.models.bicnet_tks import BiCnetTKS
 from reidlib.models.frame_resnet import resnet18_frames, resnet50
+from reidlib.models.ianet import IANet
 from reidlib.models.layers.heads import ReidOutput
 from reidlib.models.layers.spiking import NeuronSettings, record_firing_rates, spiking_layers
 from reidlib.models.psta import PSTA
 from reidlib.models.rfcnet import RFCnet
 from reidlib.models.s3ce_net import S3CENet, SamplingSettings, resnet18_events, sew_resnet18
 from reidlib.models.sdcl import SDCL
+from reidlib.models.tclnet import TCLNet
 
 __all__ = ["MODELS", "NeuronSettings", "ReidOutput", "SamplingSettings", "build_model", "record_firing_rates", "spiking_layers"]
 
@@ -21,10 +23,12 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18_events": resnet18_events,
     "sdcl": SDCL,
     "psta": PSTA,
-    "rfcnet": RFCnet,
-    "bicnet_tks": BiCnetTKS,
     "resnet50": resnet50,
     "resnet18_frames": resnet18_frames,
+    "ianet": IANet,
+    "tclnet": TCLNet,
+    "rfcnet": RFCnet,
+    "bicnet_tks": BiCnetTKS,
 }
 
 

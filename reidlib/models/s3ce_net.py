@@ -174,8 +174,8 @@ class S3CENet(nn.Module):
     output at test time are the same with or without). step_loss: weight of a loss at every single step (temporal
     efficient training, Deng et al., ICLR 2022). pooling over positions: "max" or "mean"; over steps always the mean.
     metric: whether the metric loss sees the feature before the BN-neck ("feature", the spec's reading) or after it ("neck"). Pooled spike
-    counts have no sign, so before the neck all features point nearly the same way, and a cosine triplet stands at its margin from the
-    first step to the last (measured: notebook 03). embedding: the same choice for test time.
+    counts are never negative, so before the neck all features point nearly the same way: a cosine triplet stands at its margin there
+    from the first step to the last, a Euclidean one works (measured: notebook 03). embedding: the same choice for test time.
     """
 
     modalities = ("events",)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlib.datasets import cameras_or_none, check_index, describe, make_index, unmatched_queries, validation_split
+from reidlib.datasets import cameras_or_none, check_index, describe, in_subset, make_index, unmatched_queries, validation_split
+from reidlib.datasets.tracklets import JOINED
 
 
 def table(*rows: tuple[str, int, int], **columns) -> pd.DataFrame:
@@ -149,3 +150,30 @@ def test_validation_leaves_two_people_to_train_on():
     assert validation_split(index, 2, 0)[0]["person"].nunique() == 2
     with pytest.raises(ValueError, match="two must be left to train on"):
         validation_split(index, 3, 0)
+
+
+#: Persons 2 and 3 are asked and searched; person 4 is a plain gallery entry, person 5 has no match.
+JOINED_ROWS = (*TRAIN, (JOINED, 2, 0), (JOINED, 3, 0), (JOINED, 2, 1), ("gallery", 3, 1), ("gallery", 4, 0))
+
+
+def test_queries_that_join_the_gallery_belong_to_both():
+    index = table(*JOINED_ROWS)
+    assert check_index(index).equals(index)
+    assert unmatched_queries(index) == []
+    assert describe(index)["tracklets"].to_dict() == {"train": 4, "query": 3, "gallery": 5, "all": 9}
+    assert [int(in_subset(index, subset).sum()) for subset in ("train", "query", "gallery")] == [4, 3, 5]
+    assert unmatched_queries(table(*JOINED_ROWS[:6], *JOINED_ROWS[7:])) == ["k4"]  # person 2 has no second camera then
+    with pytest.raises(ValueError, match=r"query\+gallery rows but no camera ids.*finds itself"):
+        check_index(table(*JOINED_ROWS, camera=-1))
+
+
+def test_a_joined_query_without_a_match_is_still_searched():
+    index = table(*JOINED_ROWS, (JOINED, 5, 0))
+    with pytest.raises(ValueError, match=r"1 queries have no gallery.*k9; people 5"):
+        check_index(index)
+    left = check_index(index, "drop")
+    assert left["key"].tolist() == index["key"].tolist()
+    assert left["subset"].tolist() == [*index["subset"][:-1], "gallery"]
+    assert index["subset"].iloc[-1] == JOINED
+    with pytest.raises(ValueError, match="nothing is left to test"):
+        check_index(table(*TRAIN, (JOINED, 2, 0), (JOINED, 3, 0)), "drop")

@@ -24,10 +24,10 @@ def redraw(module: nn.Module, seed: int = 0) -> nn.Module:
     return module
 
 
-def awake(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Random weights in place of those BatchNorm weights that start at 0: behind them no block shows in output or gradient."""
+def wake(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Random weights for the BatchNorms that start at 0: a branch that is silent at first lets no gradient into what stands before it."""
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) and not part.weight.any():
-            part.weight.data = 0.5 + torch.rand(part.weight.shape, generator=generator)
+            part.weight.data = 0.5 + 0.5 * torch.rand(part.weight.shape, generator=generator)
     return module

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import torch
 import torch.nn.functional as F
-from redrawn import awake
+from redrawn import wake
 from torch.utils.flop_counter import FlopCounterMode
 
 from reidlib.efficiency import count_parameters
@@ -60,12 +60,12 @@ def test_dao_and_tks_change_nothing_at_first(areas):
     plain.load_state_dict({name: value for name, value in model.state_dict().items() if not name.startswith(("dao.", "tks."))})
     with torch.no_grad():
         assert torch.equal(model(x), plain(x))
-        assert not torch.allclose(awake(model)(x), plain(x), atol=1e-3)
+        assert not torch.allclose(wake(model)(x), plain(x), atol=1e-3)
 
 
 def test_blocks_stand_behind_their_stages():
     """Small maps get the details first, then both kinds attend, then the kernels."""
-    model, x = awake(bicnet(dao=3, tks=(2, 3))).eval(), clips()
+    model, x = wake(bicnet(dao=3, tks=(2, 3))).eval(), clips()
     with torch.no_grad():
         big, small = model._stem(x)
         for stage in (1, 2, 3, 4):
@@ -89,7 +89,7 @@ def test_clips_of_any_number_of_groups(alpha, steps):
 
 
 def test_a_clip_is_filled_up_from_its_beginning():
-    model, x = awake(bicnet()).eval(), clips(T=6)
+    model, x = wake(bicnet()).eval(), clips(T=6)
     with torch.no_grad():
         torch.testing.assert_close(model(x), model(torch.cat((x, x[:, :2]), 1)))
         torch.testing.assert_close(model(x[:, :1]), model(x[:, [0, 0, 0, 0]]))
@@ -101,7 +101,7 @@ def test_a_clip_is_filled_up_from_its_beginning():
 def test_any_size_divisible_by_32(size):
     x = torch.randn(2, 4, 3, *size)
     for areas in ("positions", "stripes"):
-        assert awake(bicnet(size=size, areas=areas)).train()(x).features[0].isfinite().all()
+        assert wake(bicnet(size=size, areas=areas)).train()(x).features[0].isfinite().all()
 
 
 def test_the_divergence_is_weighted():
@@ -187,7 +187,7 @@ def test_cost_of_the_blocks():
 
 
 def test_inner_views_show_the_test_time_network():
-    model, x = awake(bicnet()).train(), clips()
+    model, x = wake(bicnet()).train(), clips()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     views = model.inner_views(x)
     assert model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -202,7 +202,7 @@ def test_inner_views_show_the_test_time_network():
 
 
 def test_it_reads_events_as_well():
-    model, x = awake(bicnet(inputs=("events",))).train(), clips(channels=2)
+    model, x = wake(bicnet(inputs=("events",))).train(), clips(channels=2)
     assert model.modalities == ("events",)
     output = model(events=x)
     sum(output.losses.values(), output.logits[0].square().sum()).backward()

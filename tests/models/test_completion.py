@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from redrawn import awake, redraw
+from redrawn import redraw, wake
 from torch import Tensor, nn
 
 from reidlib.models.layers.completion import SpatialCompletion, TemporalCompletion
@@ -220,7 +220,7 @@ def test_a_fresh_block_changes_nothing(options, training):
     x = random(2, T, 8, *SIZE).float()
     block = make_block(**options).train(training)
     assert torch.equal(block(x), x)
-    assert (awake(block)(x) - x).abs().max() > 0.05
+    assert (wake(block)(x) - x).abs().max() > 0.05
 
 
 def slow_branch(branch: nn.Module, x: Tensor, A: Tensor, regions: Tensor, kind: str, complete) -> Tensor:

@@ -1,15 +1,15 @@
 """What every system in `reidlib.models.MODELS` must keep; a new system joins by its registry line (and, where needed, small options)."""
 
 from copy import deepcopy
-from inspect import signature
 
 import pytest
 import torch
-from redrawn import awake
+from redrawn import wake
 from torch import nn
 
 from reidlib.losses import ReidLoss
 from reidlib.models import MODELS, ReidOutput, build_model, spiking_layers
+from reidlib.models.rfcnet import RFCnet
 from reidlib.models.s3ce_net import S3CENet
 
 CLASSES = 4
@@ -21,10 +21,12 @@ SMALL = {
     "resnet18_events": {"width": 4},
     "sdcl": {"backbone": "resnet18", "width": 4, "size": SIZE, "levels": 2},
     "psta": {"backbone": "resnet18", "width": 4, "size": SIZE, "levels": 2},
-    "rfcnet": {"backbone": "resnet18", "width": 4, "size": SIZE},
-    "bicnet_tks": {"backbone": "resnet18", "width": 4, "size": SIZE},
     "resnet50": {"width": 4},
     "resnet18_frames": {"width": 4},
+    "ianet": {"backbone": "resnet18", "width": 4},
+    "tclnet": {"backbone": "resnet18", "width": 4},
+    "rfcnet": {"backbone": "resnet18", "width": 4, "size": SIZE},
+    "bicnet_tks": {"backbone": "resnet18", "width": 4, "size": SIZE},
 }
 IF = {"kind": "if", "alpha": 1.0}
 #: More forms of the same systems, which must keep the same promises.
@@ -46,13 +48,24 @@ FORMS = {
     "sdcl events only": ("sdcl", {"modalities": ("events",), "outside": "regular"}),
     "sdcl learned offsets, concatenation": ("sdcl", {"offsets": "learned", "fusion": "concat", "pyramid": "residual"}),
     "sdcl attention one way": ("sdcl", {"fusion": "attention", "direction": "e2f", "pyramid": "none", "spiking": 1, "mappings": 1}),
+    "ianet released, stages 2 and 3": ("ianet", {"stages": (2, 3), "shared_relations": True, "part_pooling": "sum", "pooling": "max"}),
+    "ianet parallel, of events": ("ianet", {"order": "parallel", "inputs": ("events",), "metric": "feature", "embedding": "feature"}),
+    "ianet spatial, stia-cia": ("ianet", {"order": "stia-cia", "relations": "spatial", "parts": 3}),
+    "ianet of pictures": ("ianet", {"block": "image", "stages": (2, 3)}),
+    "tclnet released": ("tclnet", {"seo_reading": "released", "tsb_reading": "released", "pooling": "max"}),
+    "tclnet with ia, of events": ("tclnet", {"ia": (2,), "inputs": ("events",), "metric": "feature", "embedding": "feature"}),
+    "tclnet as printed, 4 learners": ("tclnet", {"learners": 4, "seo_reading": "printed", "tsb": (1, 3)}),
     "rfcnet image, the release's ways": (
         "rfcnet",
         {"trfc": False, "foreground": "modulated", "places": "corner", "similarity": "mean", "metric": "feature", "embedding": "feature"},
     ),
     "rfcnet fixed, parallel": ("rfcnet", {"adaptive": False, "order": "parallel", "foreground": "none", "regions": 8, "embeddings": False}),
+    "rfcnet of events": ("rfcnet", {"inputs": ("events",), "order": "t-s", "assignment": "position"}),
     "bicnet_tks the release's stripes": ("bicnet_tks", {"areas": "stripes", "kernels": (3, 5, 7), "tks": (2, 3)}),
-    "bicnet_tks resized": ("bicnet_tks", {"small": "resized", "alpha": 1, "fusion": "fixed", "pooling": "mean", "csp": (2,)}),
+    "bicnet_tks resized, of events": (
+        "bicnet_tks",
+        {"inputs": ("events",), "small": "resized", "alpha": 1, "fusion": "fixed", "pooling": "mean", "csp": (2,)},
+    ),
     "psta resnet50": ("psta", {"backbone": "resnet50", "metric": "feature", "embedding": "feature", "pooling": "max"}),
 }
 CASES = {name: (name, {}) for name in MODELS} | FORMS
@@ -61,7 +74,7 @@ CASES = {name: (name, {}) for name in MODELS} | FORMS
 def make(case: str, seed: int = 0) -> nn.Module:
     name, options = CASES[case]
     torch.manual_seed(seed)
-    return build_model(name, CLASSES, **SMALL.get(name, {}) | options)
+    return wake(build_model(name, CLASSES, **SMALL.get(name, {}) | options), seed)
 
 
 def inputs(model: nn.Module, B: int = 6, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -76,12 +89,12 @@ def inputs(model: nn.Module, B: int = 6, seed: int = 0) -> dict[str, torch.Tenso
 
 
 def supervised(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same with labels of body parts, for those that learn from them."""
-    if "parts" not in signature(model.forward).parameters:
+    """The same with labels of body parts, from which alone the partition of RFCnet learns."""
+    if not isinstance(model, RFCnet):
         return batch
     B = len(next(iter(batch.values())))
-    rows = torch.arange(SIZE[0])[:, None] * 6 // SIZE[0]  # 0 ... 5, from above: background, four bands of the body, background
-    return batch | {"parts": (rows % 5).expand(B, T, *SIZE)}
+    bands = torch.arange(SIZE[0])[:, None] * 6 // SIZE[0]  # 0 to 5, downwards: background, four bands of the body, background
+    return batch | {"parts": (bands % 5).expand(B, T, *SIZE)}
 
 
 def rows(batch: dict, chosen) -> dict:
@@ -139,12 +152,13 @@ def test_outputs_have_the_agreed_form(case):
         assert feature.isfinite().all() and logits.isfinite().all()
     assert all(value.ndim == 0 for value in output.losses.values())
     embedding = embed(model.eval(), batch)
-    assert embedding.shape == (6, output.features[0].shape[1]) and embedding.isfinite().all()
+    widths = [feature.shape[1] for feature in output.features]  # heads with a feature each are joined, others lead up to the last
+    assert embedding.shape in ((6, widths[-1]), (6, sum(widths))) and embedding.isfinite().all()
 
 
 def test_gradient_reaches_every_parameter(case):
-    """In one batch, from the first step on, but behind BatchNorms that start at 0, which are woken up here."""
-    model = awake(make(case)).train()
+    """In one batch, from the first step on."""
+    model = make(case).train()
     terms = ReidLoss()(model(**supervised(model, inputs(model))), torch.tensor([0, 0, 1, 1, 2, 3]))
     assert terms["total"].isfinite()
     terms["total"].backward()
@@ -278,12 +292,13 @@ def test_wrong_shapes_are_named(case, modality, channels):
         assert str(shape) in str(error.value)
 
 
-def test_who_takes_events_spikes_but_the_analogue_twin(case, model):
-    assert bool(spiking_layers(model)) == ("events" in model.modalities and CASES[case][0] != "resnet18_events")
+def test_who_takes_events_spikes_but_the_analogue_twin_and_networks_of_frames(case, model):
+    analogue = CASES[case][0] == "resnet18_events" or "inputs" in CASES[case][1]
+    assert bool(spiking_layers(model)) == ("events" in model.modalities and not analogue)
 
 
 def test_unknown_model():
-    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; choose one of s3ce_net, .*, resnet18_frames"):
+    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; choose one of s3ce_net, .*, sdcl"):
         build_model("resnet19", 4)
 
 

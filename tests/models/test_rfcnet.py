@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from redrawn import awake, redraw
+from redrawn import redraw, wake
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -44,7 +44,7 @@ def test_at_first_it_is_the_plain_baseline(options):
     plain.load_state_dict(weights)
     with torch.no_grad():
         assert torch.equal(model(x), plain(x))
-        assert not torch.allclose(awake(model)(x), plain(x))
+        assert not torch.allclose(wake(model)(x), plain(x))
 
 
 def test_frames_meet_in_time_completion_alone():
@@ -62,7 +62,7 @@ def test_frames_meet_in_time_completion_alone():
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_losses_are_those_of_5_13(missing):
-    model, x, parts, seen = awake(rfcnet()).train(), clips(), people(missing=missing), {}
+    model, x, parts, seen = wake(rfcnet()).train(), clips(), people(missing=missing), {}
     losses = model(x, parts).losses
     assert set(losses) == {"cuts", "foreground", "similarity"}
     model.backbone(x, seen)
@@ -99,7 +99,7 @@ def test_terms_are_there_only_with_what_they_need():
 
 
 def test_frames_without_any_label_teach_nothing():
-    model = awake(rfcnet(similarity_weight=0)).train()
+    model = wake(rfcnet(similarity_weight=0)).train()
     losses = model(clips(), torch.full((2, T, *SIZE), 255)).losses
     assert {name: value.item() for name, value in losses.items()} == {"cuts": 0.0, "foreground": 0.0}
 
@@ -198,7 +198,7 @@ def test_stage_sizes_are_those_of_the_trunk():
 
 
 def test_inner_views_show_the_test_time_network():
-    model, x = awake(rfcnet()).train(), clips()
+    model, x = wake(rfcnet()).train(), clips()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     views = model.inner_views(x)
     assert model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -235,7 +235,7 @@ def test_further_blocks_stand_behind_its_own():
 
 
 def test_it_reads_events_as_well():
-    model, x = awake(rfcnet(inputs=["events"])).train(), clips(channels=2)
+    model, x = wake(rfcnet(inputs=["events"])).train(), clips(channels=2)
     assert model.modalities == ("events",)
     output = model(events=x, parts=people())
     sum(output.losses.values(), output.logits[0].square().sum()).backward()

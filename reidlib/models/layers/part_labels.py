@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-UNKNOWN = 255  # a pixel that nobody has labelled; 0 is the background
+from reidlib.models.layers.part_maps import UNKNOWN
+
 NO_CLASS = -100  # torch's "ignore"
 
 #: Labels that make a band of the body: one tuple per band, from head to feet.
