@@ -111,7 +111,7 @@ def preset(name: str, dataset: str) -> Preset:
     """The preset `name` for a data set. ValueError lists the legal names of whichever is unknown."""
     planned = plan(name, dataset)
     sized = {"tiny": _TINY, "demo": _DEMO, "study": _STUDY, "paper": _PAPER}[name]
-    special = {"walkers": _walkers, "event_reid": _event_reid}[dataset](name, sized)
+    special = {"walkers": _walkers, "event_reid": _event_reid}.get(dataset, _video_set)(name, sized)
     return Preset(planned.rows, planned.seeds, name, dataset, **sized | special)
 
 
@@ -126,3 +126,14 @@ def _event_reid(name: str, sized: dict) -> dict:
     """Ten training people and windows of 33 ms: too few to hold people out, so the last step is reported."""
     short = {} if name in ("tiny", "paper") else {"train": replace(_TRAIN, iterations=200)}
     return {"data": {}, "clips": replace(sized["clips"], seconds=0.0333)} | short
+
+
+_VIDEO_FPS, _VIDEO_CLIP = 25.0, 32  # frames a second (by assumption: no set states it), and frames of a clip, as the systems' papers take
+
+
+def _video_set(name: str, sized: dict) -> dict:
+    """A public video set, whichever. Its frames are stored at the size of the systems' smaller variants, for the paper at its own."""
+    height, width = _PAPER_SIZE if name == "paper" else (128, 64)
+    data = {"fps": _VIDEO_FPS, "height": height, "width": width}
+    held_out = 0 if name == "paper" else 2 if name == "tiny" else 20
+    return {"data": data, "clips": replace(sized["clips"], seconds=_VIDEO_CLIP / _VIDEO_FPS), "validation_people": held_out}

@@ -20,9 +20,12 @@ from reidlib.ablations import SYSTEMS, System, row, system_of
 from reidlib.ablations.plan import PRESETS, check_trained
 from reidlib.config import Preset, preset
 from reidlib.datasets import Degradation, TrackletStore, load_dataset, validation_split
+from reidlib.datasets.parallel import memory_size
 from reidlib.evaluation import Evaluation, Protocol, count_embeddings, embed, evaluate, protocols
 from reidlib.files import settings_hash, write_atomically
 from reidlib.training import RunSettings, load_history, train
+
+MEMORY_SHARE = 0.25  # of the machine's memory, for events and video: two trainings at a time leave half of it
 
 
 @dataclass
@@ -101,10 +104,10 @@ class Experiment:
 
     @cached_property
     def store(self) -> TrackletStore:
-        """The tracklet store, built on first use and read into memory."""
+        """The tracklet store, built on first use and read into memory where that is large enough."""
         drawn = {"seed": self.seed} if self.generated else {}
         options = self.settings.data | drawn | ({"gait": str(self.gait)} if self.gait else {})
-        return load_dataset(self.dataset, data=self.data or None, options=options).load()
+        return load_dataset(self.dataset, data=self.data or None, options=options).load(MEMORY_SHARE * memory_size())
 
     @cached_property
     def index(self) -> pd.DataFrame:
@@ -114,9 +117,14 @@ class Experiment:
     @cached_property
     def _split(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         people = self.settings.validation_people
-        if not people:
-            return self.index[self.index["subset"] == "train"].reset_index(drop=True), None
-        return validation_split(self.index, people, seed=0)  # of one set the same people for every seed, so that seeds can be compared
+        try:
+            if people:  # of one set the same people for every seed, so that seeds can be compared
+                return validation_split(self.index, people, seed=0)
+        except ValueError as error:
+            if self.generated:
+                raise
+            print(f"nobody is held out for validation, the last step is what is reported: {error}")
+        return self.index[self.index["subset"] == "train"].reset_index(drop=True), None
 
     @property
     def train_index(self) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,9 +13,9 @@ from lightning_fabric import Fabric
 from torch import nn
 from tqdm.auto import tqdm
 
+from reidlib.checkpoints import History, finished, read_checkpoint, write_checkpoint, write_result
 from reidlib.datasets import ClipDataset, ClipSettings, PKSampler, TrackletStore, train_loader
 from reidlib.evaluation import Protocol, embed, rank_protocol
-from reidlib.files import settings_hash, write_atomically, write_json
 from reidlib.losses import ReidLoss
 from reidlib.models import build_model, record_firing_rates
 
@@ -140,14 +139,6 @@ def train(
     return state.finish()
 
 
-def finished(folder: Path, plain: dict) -> bool:
-    """Whether `folder` holds a finished run with exactly these settings and data."""
-    folder = Path(folder)
-    if not (folder / "model.pt").exists() or not (folder / "settings.json").exists():
-        return False
-    return json.loads((folder / "settings.json").read_text()) == plain
-
-
 class _Trainer:
     """The moving parts of a run: model, optimiser, weight average, history, and their way to disk and back."""
 
@@ -158,7 +149,7 @@ class _Trainer:
         self.model, self.optimizer = self.fabric.setup(model, _optimizer(model, run.train))
         if self.average is not None:
             self.average.to(self.fabric.device)
-        self.step, self.loss, self.history, self._window = 0, math.nan, [], []
+        self.step, self.loss, self.history = 0, math.nan, History()
 
     def one_step(self, batch: dict) -> None:
         settings = self.settings
@@ -179,13 +170,8 @@ class _Trainer:
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.step += 1
-        self._window.append({name: float(value.detach()) for name, value in terms.items()})
-        self.loss = self._window[-1]["total"]
-        if self.step % 10 == 0 or self.step == settings.iterations:
-            # Plain numbers, so that a checkpoint loads with weights_only.
-            means = {name: float(value) for name, value in pd.DataFrame(self._window).mean().items()}
-            self.history.append({"step": self.step, "learning_rate": rate} | means)
-            self._window = []
+        found = self.history.add(self.step, terms, self.step == settings.iterations, learning_rate=rate)
+        self.loss = found["total"]
 
     def evaluated(self) -> nn.Module:
         """The model that counts: the weight average where there is one."""
@@ -206,53 +192,34 @@ class _Trainer:
         rates = record_firing_rates(model, run)
         ranking = rank_protocol(rows["embeddings"], protocol)
         rates = {f"rate/{name}": value for name, value in rates.items()}
-        self.history.append({"step": self.step, "validation_mAP": float(100 * ranking.mAP)} | rates)
+        self.history.rows.append({"step": self.step, "validation_mAP": float(100 * ranking.mAP)} | rates)
 
     def checkpoint(self) -> None:
         state = {
-            "settings": settings_hash(self.plain),
             "step": self.step,
             "model": self.plain_model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "history": self.history,
-            "window": self._window,
         }
-        write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state, path))
-        write_json(self.folder / "settings.json", self.plain)
-        if self.history:
-            self._write_history()
+        write_checkpoint(self.folder, self.plain, state, self.history)
 
     def resume(self) -> bool:
         """Go back to the last checkpoint; False where there is none of these settings."""
-        path = self.folder / "checkpoint.pt"
-        if not path.exists():
-            return False
-        try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(f"checkpoint {path} is damaged ({type(error).__name__}): delete it and the run starts again") from error
-        if state["settings"] != settings_hash(self.plain):
-            tqdm.write(f"{self.folder}: settings or data changed since its checkpoint, training starts again")
+        state = read_checkpoint(self.folder, self.plain)
+        if state is None:
             return False
         self.plain_model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.step, self.history, self._window = state["step"], state["history"], state["window"]
+        self.step = state["step"]
+        self.history.load_state_dict(state)
         return True
 
     def finish(self) -> nn.Module:
         model = self.evaluated().to("cpu")
-        write_json(self.folder / "settings.json", self.plain)
-        self._write_history()
-        write_atomically(self.folder / "model.pt", lambda path: torch.save(model.state_dict(), path))
-        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        write_result(self.folder, self.plain, model, self.history)
         return model
-
-    def _write_history(self) -> None:
-        table = pd.DataFrame(self.history)
-        write_atomically(self.folder / "metrics.csv", lambda path: table.to_csv(path, index=False))
 
 
 def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

@@ -8,11 +8,13 @@ import torch
 from reidlib.ablations import ROWS, SYSTEMS, row, system_of
 from reidlib.ablations.plan import DATASETS, PRESETS
 from reidlib.config import preset
+from reidlib.datasets import VIDEO_SETS
+from reidlib.datasets.video_events import ConversionSettings
 from reidlib.models import build_model, spiking_layers
 from reidlib.training import copy_weights
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", ("walkers", "event_reid"))  # the video sets have the rows and models of the walkers, see below
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_row_of_every_preset_builds_its_model(name, dataset):
     found = preset(name, dataset)
@@ -30,12 +32,25 @@ def test_every_row_of_every_preset_builds_its_model(name, dataset):
 @pytest.mark.parametrize("name", PRESETS)
 def test_rows_stand_under_their_system(name, dataset):
     found = preset(name, dataset)
-    assert list(found.rows) == [system.name for system in SYSTEMS.values() if dataset == "walkers" or not system.video]
+    assert list(found.rows) == [system.name for system in SYSTEMS.values() if DATASETS[dataset] or not system.video]
     for system, names in found.rows.items():
         assert {system_of(each).name for each in names} == {system} and len(set(names)) == len(names)
         assert set(SYSTEMS[system].main) <= set(names)  # every report shows them
     assert found.all_rows == tuple(each for names in found.rows.values() for each in names)
     assert {row(each).model for each in found.all_rows} <= set(found.models)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_video_sets_share_one_entry_that_their_options_allow(name):
+    found = {dataset: preset(name, dataset) for dataset in VIDEO_SETS}
+    assert len({repr(replace(each, dataset="")) for each in found.values()}) == 1
+    mars = found["mars"]
+    conversion = ConversionSettings(**mars.data)
+    assert mars.clips.seconds * conversion.fps == 32
+    assert (conversion.height, conversion.width) == ((256, 128) if name == "paper" else (128, 64))
+    walkers = preset(name, "walkers")
+    assert (mars.rows, mars.models, mars.train) == (walkers.rows, walkers.models, walkers.train)
+    assert mars.validation_people in (0, 2, 20)
 
 
 def differing(one, other) -> set[tuple[str, str]]:

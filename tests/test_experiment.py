@@ -26,7 +26,7 @@ def tiny(tmp_path_factory) -> Experiment:
     ("arguments", "message"),
     [
         (("walkers", "huge"), "unknown preset 'huge'; choose one of tiny, demo"),
-        (("mars", "tiny"), "unknown data set 'mars'; choose one of walkers, event_reid"),
+        (("market", "tiny"), "unknown data set 'market'; choose one of walkers, event_reid, prid2011"),
     ],
 )
 def test_unknown_names_are_refused_with_the_legal_ones(arguments, message, tmp_path):
@@ -186,6 +186,15 @@ def test_test_people_are_never_trained_on(tiny):
     test = set(tiny.test_index["person"])
     assert train and held_out and test
     assert not train & test and not train & held_out and not held_out & test
+
+
+def test_a_real_set_without_people_to_spare_trains_on_all_and_says_so(tiny, capsys):
+    train = tiny.index[tiny.index["subset"] == "train"]
+    real = Experiment("mars", "tiny", 0, tiny.output_dir)
+    real.__dict__["index"] = train[train["person"].isin(sorted(set(train["person"]))[:3])]  # two must be left to train on
+    assert real.validation is None and real.train_index["person"].nunique() == 3
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("nobody is held out for validation, the last step is what is reported: cannot hold out 2 of 3 training people")
 
 
 def test_paired_scores_line_up_with_their_people(tiny):

@@ -11,7 +11,11 @@ from reidlib.ablations import PARTS, SYSTEMS, row, system_of
 
 PRESETS = ("tiny", "demo", "study", "paper")
 #: Name -> whether the set has video frames beside its events.
-DATASETS = {"walkers": True, "event_reid": False}
+DATASETS = {
+    "walkers": True,
+    "event_reid": False,
+    **dict.fromkeys(("prid2011", "ilids_vid", "mars", "duke_video", "occluded_duke_video", "ls_vid", "evreid"), True),
+}
 
 _EVERYTHING = {name: tuple(one.name for one in system.rows) for name, system in SYSTEMS.items()}
 _ROWS = {

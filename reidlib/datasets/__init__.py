@@ -9,7 +9,10 @@ import hashlib
 import importlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+import pandas as pd
 
 from reidlib.datasets.store import Sample, TrackletStore, build_store, to_json
 from reidlib.datasets.tracklets import (
@@ -26,11 +29,13 @@ from reidlib.datasets.tracklets import (
 __all__ = [
     "COLUMNS",
     "DATASETS",
+    "VIDEO_SETS",
     "ClipDataset",
     "ClipSettings",
     "Degradation",
     "DegradedStore",
     "PKSampler",
+    "RepairedStore",
     "Sample",
     "ShuffledEvents",
     "TrackletStore",
@@ -53,7 +58,7 @@ _LATER = {
     "clips": ("ClipDataset", "ClipSettings", "PKSampler", "collate", "eval_batches", "train_loader"),
     "degrade": ("Degradation",),
     "frames": ("frame_times",),
-    "views": ("DegradedStore", "ShuffledEvents"),
+    "views": ("DegradedStore", "RepairedStore", "ShuffledEvents"),
 }
 
 
@@ -82,8 +87,22 @@ def _event_reid(data: str | None, folder: Path, options: dict, workers: int | No
     return event_reid.build(data, settings, _file(folder, "event_reid", settings, str(Path(data).resolve())), workers)
 
 
-#: Name -> function (data, folder, options, workers) -> store. A new set is one file and one line here.
-DATASETS: dict[str, Callable[[str | None, Path, dict, int | None], TrackletStore]] = {"walkers": _walkers, "event_reid": _event_reid}
+def _video_set(name: str, data: str | None, folder: Path, options: dict, workers: int | None) -> TrackletStore:
+    from reidlib.datasets import video_sets
+
+    if not data:
+        raise ValueError(f"{name!r} needs data=<folder of the original files> (see data/README.md)")
+    return video_sets.load(name, data, options, _file(folder, name, options, str(Path(data).resolve())), workers)
+
+
+VIDEO_SETS = ("prid2011", "ilids_vid", "mars", "duke_video", "occluded_duke_video", "ls_vid", "evreid")
+#: Name -> function (data, folder, options, workers) -> store. A new set is one file and one line here; a set of video frames, one line
+#: in `video_sets.SETS`.
+DATASETS: dict[str, Callable[[str | None, Path, dict, int | None], TrackletStore]] = {
+    "walkers": _walkers,
+    "event_reid": _event_reid,
+    **{name: partial(_video_set, name) for name in VIDEO_SETS},
+}
 
 
 def load_dataset(
@@ -97,7 +116,8 @@ def load_dataset(
     memory: bool = False,
     quiet: bool = False,
 ) -> TrackletStore:
-    """The data set's store, built on first use, opened and checked; prints its table and the queries without a gallery match.
+    """The data set's store, built on first use, opened and checked; prints its table, for a public video set the published counts
+    beside ours, and the queries without a gallery match.
 
     data: folder of the original files, for sets that are not generated. cache_dir: folder of the store (None: `dataset_folder`).
     options: fields of the set's settings. unmatched: see `check_index`. workers: processes of a build (None: one per core).
@@ -108,12 +128,25 @@ def load_dataset(
     folder = dataset_folder(name) if cache_dir is None else Path(cache_dir)
     store = DATASETS[name](None if data is None else os.fspath(data), folder, dict(options or {}), workers)
     lost = unmatched_queries(store.index)
+    published = _published(name, store.index)
     store.index = check_index(store.index, unmatched)
     if not quiet:
-        print(f"{name} ({store.path.name})\n{describe(store.index).to_string()}")
+        print(f"{name} ({store.path.name})\n{describe(store.index).to_string()}{published}")
         if lost:
             print(f"{len(lost)} queries without a gallery match ({unmatched}): {', '.join(lost)}")
     return store.load() if memory else store
+
+
+def _published(name: str, index: pd.DataFrame) -> str:
+    """Our counts of a public video set beside the published ones, as text, and what differs; nothing for another set."""
+    if name not in VIDEO_SETS:
+        return ""
+    from reidlib.datasets import video_sets
+
+    table = video_sets.compared(name, index)
+    other = table[table["difference"] != 0]
+    verdict = "every published count is met" if other.empty else f"{len(other)} of {len(table)} published counts are not met"
+    return f"\n{table.to_string(index=False)}\n{verdict}" if len(table) else ""
 
 
 def dataset_folder(name: str) -> Path:

@@ -47,6 +47,11 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_size() -> int:
+    """Bytes of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def run_all(function: Callable, items: Iterable, workers: int | None = None) -> Iterator:
     """Results of `function(item)` in the order of completion; `workers` fresh processes (None: one per core), in this one for <= 1.
 

@@ -88,10 +88,21 @@ class TrackletStore:
             self.versions: dict = json.loads(file.attrs["versions"])
             self.cache_key, self.data_hash, self.description = (str(file.attrs[n]) for n in ("cache_key", "data_hash", "description"))
 
-    def load(self) -> "TrackletStore":
-        """From now on keep every tracklet's events and video in memory once they were read; returns itself."""
+    def load(self, limit: float | None = None) -> "TrackletStore":
+        """From now on keep every tracklet's events and video in memory once they were read; returns itself.
+
+        limit: bytes; where all of them may take more, one line says so and they are read from the disk, again and again."""
+        needed = self.size_in_memory()
+        if limit is not None and needed > limit:
+            print(f"{self.path.name} is read from the disk as it is needed: in memory it takes up to {needed / 1e9:.1f} GB")
+            return self
         self._memory = True
         return self
+
+    def size_in_memory(self) -> int:
+        """Bytes that all events and frames take, video counted as colour and of the events' size."""
+        once = self.index.drop_duplicates("key")
+        return int((13 * once["events"] + 3 * once["frames"] * once["height"] * once["width"]).sum())
 
     def events(self, key: str) -> Events:
         """The tracklet's events."""
@@ -177,7 +188,11 @@ def cache_key(settings: dict, rows: list[dict]) -> str:
     """sha256 of the settings (the generator's code version as "code", a hash of the source data if any), the rows and the format."""
     if "code" not in settings:
         raise ValueError('settings["code"] is missing: the code version of the generator belongs to the cache key')
-    return hashlib.sha256(to_json([FORMAT_VERSION, settings, rows]).encode()).hexdigest()
+    digest = hashlib.sha256(f"[{FORMAT_VERSION}, {to_json(settings)}, [".encode())
+    for i, row in enumerate(rows):  # row by row: the rows of a large video set name a million files
+        digest.update((", " if i else "").encode() + to_json(row).encode())
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 def build_store(

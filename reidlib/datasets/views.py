@@ -1,4 +1,4 @@
-"""A store under a condition: its video degraded, or its events exchanged between people. Both read like the store they stand before."""
+"""A store under a condition: its video degraded or repaired, its events exchanged. All read like the store they stand before."""
 
 import numpy as np
 import pandas as pd
@@ -80,6 +80,20 @@ class DegradedStore(StoreView):
         size = (self.settings["height"], self.settings["width"])
         *box, grey = block(size, COVERED[self.degradation.severity - 1], self.degradation.rng(key))
         return walkers.film_again(self.store, key, lambda film, corner: covered(film, corner, tuple(box), grey)).events
+
+
+class RepairedStore(StoreView):
+    """The store with completed video: where `repaired`, a store of the same keys, has frames of a tracklet, they stand for its own.
+
+    `reidlib.repairing` makes such stores. Degraded video is repaired after it was degraded: `store` is then the `DegradedStore`."""
+
+    def __init__(self, store, repaired):
+        super().__init__(store, f"repaired {repaired.cache_key}")
+        self.repaired = repaired
+
+    def frames(self, key: str) -> np.ndarray | None:
+        completed = self.repaired.frames(key)
+        return self.store.frames(key) if completed is None else completed
 
 
 class ShuffledEvents(StoreView):

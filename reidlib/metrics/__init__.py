@@ -1,6 +1,7 @@
 """Retrieval scores: arrays in, numbers out. Knows nothing of models, datasets or files.
 
-`ranking` (mAP, CMC, mINP and the distances they are computed from), `reranking` (k-reciprocal), `intervals` (bootstrap).
+`ranking` (mAP, CMC, mINP and the distances they are computed from), `reranking` (k-reciprocal), `intervals` (bootstrap), `verification`
+(pairs: error rates, thresholds, calibrated probability).
 """
 
 from reidlib.metrics.intervals import Interval, bootstrap_interval, paired_difference

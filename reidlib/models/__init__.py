@@ -14,6 +14,7 @@ from reidlib.models.rfcnet import RFCnet
 from reidlib.models.s3ce_net import S3CENet, SamplingSettings, resnet18_events, sew_resnet18
 from reidlib.models.sdcl import SDCL
 from reidlib.models.tclnet import TCLNet
+from reidlib.models.vrstc import VRSTC
 
 __all__ = ["MODELS", "NeuronSettings", "ReidOutput", "SamplingSettings", "build_model", "record_firing_rates", "spiking_layers"]
 
@@ -29,6 +30,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "tclnet": TCLNet,
     "rfcnet": RFCnet,
     "bicnet_tks": BiCnetTKS,
+    "vrstc": VRSTC,
 }
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from reidlib.models.layers.heads import BNNeck, ReidOutput
+from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
 from reidlib.models.layers.image_resnet import ImageResNet, check_clips
 from reidlib.models.layers.spiking_resnet import pool_positions
 
@@ -26,8 +26,7 @@ class FrameResNet(nn.Module):
         pretrained: bool = False,
     ):
         super().__init__()
-        if embedding not in ("neck", "feature"):
-            raise ValueError(f"unknown embedding {embedding!r}; choose neck or feature")
+        check_places(embedding=embedding)
         self.backbone = ImageResNet(backbone, width, pretrained)
         self.neck = BNNeck(self.backbone.channels, num_classes)
         self.pooling, self.embedding = pooling, embedding

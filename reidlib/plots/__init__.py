@@ -9,12 +9,28 @@ axis labels with units and a legend where there is more than one kind of mark; a
 `alt_text(figure)` puts a figure into words for readers who cannot see it.
 """
 
-from . import ablation, attention, efficiency, embeddings, events, inner, leaderboard, paired, ranking, recipes, robustness, style, training
+from . import (
+    ablation,
+    asking,
+    attention,
+    efficiency,
+    embeddings,
+    events,
+    inner,
+    leaderboard,
+    paired,
+    ranking,
+    recipes,
+    robustness,
+    style,
+    training,
+)
 from .style import alt_text, use_style
 
 __all__ = [
     "ablation",
     "alt_text",
+    "asking",
     "attention",
     "efficiency",
     "embeddings",

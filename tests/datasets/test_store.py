@@ -1,5 +1,6 @@
 """The store: round trips, refusals, and builds that are killed, repeated, raced or changed."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -19,6 +20,7 @@ from samples import SETTINGS, make, make_broken, make_counted, random_events, ro
 
 from reidlib.datasets import Sample, TrackletStore, build_store
 from reidlib.datasets.parallel import exclusive
+from reidlib.datasets.store import FORMAT_VERSION, cache_key, to_json
 from reidlib.events import Events
 
 HERE = Path(__file__).resolve().parent
@@ -62,6 +64,15 @@ def test_memory_serves_the_same_object_and_the_disk_does_not(store):
     loaded = TrackletStore(store.path).load()
     assert loaded.events(key) is loaded.events(key)
     assert store.events(key) is not store.events(key)
+
+
+def test_what_does_not_fit_stays_on_the_disk_and_says_so(store, capsys):
+    needed = sum(13 * len(make(row).events) + 3 * len(make(row).frames) * 48 * 24 for row in rows())
+    assert TrackletStore(store.path).size_in_memory() == needed
+    key = rows()[0]["key"]
+    small, large = TrackletStore(store.path).load(needed - 1), TrackletStore(store.path).load(needed)
+    assert small.events(key) is not small.events(key) and large.events(key) is large.events(key)
+    assert capsys.readouterr().out.count("is read from the disk") == 1
 
 
 def test_a_pickled_store_reads_in_another_process(store):
@@ -281,3 +292,10 @@ def test_the_lock_is_released_after_an_error(tmp_path):
     with exclusive(lock):
         assert lock.exists()
     assert not lock.exists()
+
+
+def test_the_cache_key_is_the_hash_of_everything_at_once():
+    """It is built up row by row; stores made before that are found again."""
+    for some in (rows(), rows()[:1], []):
+        whole = to_json([FORMAT_VERSION, SETTINGS, some])
+        assert cache_key(SETTINGS, some) == hashlib.sha256(whole.encode()).hexdigest()

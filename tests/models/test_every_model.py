@@ -27,6 +27,7 @@ SMALL = {
     "tclnet": {"backbone": "resnet18", "width": 4},
     "rfcnet": {"backbone": "resnet18", "width": 4, "size": SIZE},
     "bicnet_tks": {"backbone": "resnet18", "width": 4, "size": SIZE},
+    "vrstc": {"backbone": "resnet18", "width": 4},
 }
 IF = {"kind": "if", "alpha": 1.0}
 #: More forms of the same systems, which must keep the same promises.
@@ -66,6 +67,8 @@ FORMS = {
         "bicnet_tks",
         {"inputs": ("events",), "small": "resized", "alpha": 1, "fusion": "fixed", "pooling": "mean", "csp": (2,)},
     ),
+    "vrstc two blocks": ("vrstc", {"stages": (2, 3), "metric": "feature", "embedding": "feature"}),
+    "vrstc first step": ("vrstc", {"stages": ()}),
     "psta resnet50": ("psta", {"backbone": "resnet50", "metric": "feature", "embedding": "feature", "pooling": "max"}),
 }
 CASES = {name: (name, {}) for name in MODELS} | FORMS
