@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 from torch import nn
 
+from reidlib.models.bicnet_tks import BiCnetTKS
 from reidlib.models.frame_resnet import resnet18_frames, resnet50
 from reidlib.models.ianet import IANet
 from reidlib.models.layers.heads import ReidOutput
 from reidlib.models.layers.spiking import NeuronSettings, record_firing_rates, spiking_layers
 from reidlib.models.psta import PSTA
+from reidlib.models.rfcnet import RFCnet
 from reidlib.models.s3ce_net import S3CENet, SamplingSettings, resnet18_events, sew_resnet18
 from reidlib.models.sdcl import SDCL
 from reidlib.models.tclnet import TCLNet
@@ -26,6 +28,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18_frames": resnet18_frames,
     "ianet": IANet,
     "tclnet": TCLNet,
+    "rfcnet": RFCnet,
+    "bicnet_tks": BiCnetTKS,
     "vrstc": VRSTC,
 }
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from reidlib.losses import ReidLoss
 from reidlib.models import MODELS, ReidOutput, build_model, spiking_layers
+from reidlib.models.rfcnet import RFCnet
 from reidlib.models.s3ce_net import S3CENet
 
 CLASSES = 4
@@ -24,6 +25,8 @@ SMALL = {
     "resnet18_frames": {"width": 4},
     "ianet": {"backbone": "resnet18", "width": 4},
     "tclnet": {"backbone": "resnet18", "width": 4},
+    "rfcnet": {"backbone": "resnet18", "width": 4, "size": SIZE},
+    "bicnet_tks": {"backbone": "resnet18", "width": 4, "size": SIZE},
     "vrstc": {"backbone": "resnet18", "width": 4},
 }
 IF = {"kind": "if", "alpha": 1.0}
@@ -53,6 +56,17 @@ FORMS = {
     "tclnet released": ("tclnet", {"seo_reading": "released", "tsb_reading": "released", "pooling": "max"}),
     "tclnet with ia, of events": ("tclnet", {"ia": (2,), "inputs": ("events",), "metric": "feature", "embedding": "feature"}),
     "tclnet as printed, 4 learners": ("tclnet", {"learners": 4, "seo_reading": "printed", "tsb": (1, 3)}),
+    "rfcnet image, the release's ways": (
+        "rfcnet",
+        {"trfc": False, "foreground": "modulated", "places": "corner", "similarity": "mean", "metric": "feature", "embedding": "feature"},
+    ),
+    "rfcnet fixed, parallel": ("rfcnet", {"adaptive": False, "order": "parallel", "foreground": "none", "regions": 8, "embeddings": False}),
+    "rfcnet of events": ("rfcnet", {"inputs": ("events",), "order": "t-s", "assignment": "position"}),
+    "bicnet_tks the release's stripes": ("bicnet_tks", {"areas": "stripes", "kernels": (3, 5, 7), "tks": (2, 3)}),
+    "bicnet_tks resized, of events": (
+        "bicnet_tks",
+        {"inputs": ("events",), "small": "resized", "alpha": 1, "fusion": "fixed", "pooling": "mean", "csp": (2,)},
+    ),
     "vrstc two blocks": ("vrstc", {"stages": (2, 3), "metric": "feature", "embedding": "feature"}),
     "vrstc first step": ("vrstc", {"stages": ()}),
     "psta resnet50": ("psta", {"backbone": "resnet50", "metric": "feature", "embedding": "feature", "pooling": "max"}),
@@ -75,6 +89,15 @@ def inputs(model: nn.Module, B: int = 6, seed: int = 0) -> dict[str, torch.Tenso
     if "frames" in model.modalities:
         made["frames"] = torch.rand(B, T, 3, *SIZE, generator=g)
     return made
+
+
+def supervised(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same with labels of body parts, from which alone the partition of RFCnet learns."""
+    if not isinstance(model, RFCnet):
+        return batch
+    B = len(next(iter(batch.values())))
+    bands = torch.arange(SIZE[0])[:, None] * 6 // SIZE[0]  # 0 to 5, downwards: background, four bands of the body, background
+    return batch | {"parts": (bands % 5).expand(B, T, *SIZE)}
 
 
 def rows(batch: dict, chosen) -> dict:
@@ -139,7 +162,7 @@ def test_outputs_have_the_agreed_form(case):
 def test_gradient_reaches_every_parameter(case):
     """In one batch, from the first step on."""
     model = make(case).train()
-    terms = ReidLoss()(model(**inputs(model)), torch.tensor([0, 0, 1, 1, 2, 3]))
+    terms = ReidLoss()(model(**supervised(model, inputs(model))), torch.tensor([0, 0, 1, 1, 2, 3]))
     assert terms["total"].isfinite()
     terms["total"].backward()
     for name, p in model.named_parameters():
