@@ -51,7 +51,7 @@ bench: $(STAMP) ## speed of the event code and the ranking against other ways to
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(RUN) $$file; done
 
 lock: $(STAMP) ## pin the newest versions that pyproject.toml allows into requirements.txt
-	@$(VENV)/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 pyproject.toml --group test \
+	@$(VENV)/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 pyproject.toml --extra export --group test \
 		--no-header --no-emit-index-url --no-annotate --output-file requirements.txt
 	@echo "requirements.txt: $$(wc -l < requirements.txt) packages; now run make test"
 

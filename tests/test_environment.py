@@ -15,7 +15,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-REQUIRED = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["test"]]
+EXTRAS = [line for lines in PROJECT["project"].get("optional-dependencies", {}).values() for line in lines]
+REQUIRED = [*PROJECT["project"]["dependencies"], *EXTRAS, *PROJECT["dependency-groups"]["test"]]
 TEXT_FILES = ("requirements.txt", "pyproject.toml", "environment.yml", "Makefile", "Snakefile", ".ci/run")
 
 
