@@ -14,6 +14,17 @@ from reidlib.experiment import Experiment
 BINS = 40  # of a curve over time, at most
 FINEST = 1000  # microseconds of a bin, at least
 SPREAD = (0.05, 0.5, 0.95)  # quantiles of tables
+_WITHDRAWN = "DukeMTMC was withdrawn by its owner: ask your institution before you use it"
+
+
+def _video(source: str, terms: str = "those of the release") -> dict[str, str]:
+    return {
+        "what": "video of walking people; the events are simulated from it, unless recorded ones were given",
+        "source": source,
+        "terms": terms,
+    }
+
+
 ABOUT = {
     "walkers": {
         "what": "generated people walking past still cameras: 3-D bodies rendered to video, video turned into events",
@@ -24,6 +35,18 @@ ABOUT = {
         "what": "recordings of walking people by Prophesee event cameras, events outside the person's box removed",
         "source": "Ahmad, Morerio and Del Bue, ICCV 2023",
         "terms": "no licence stated: local use only",
+    },
+    "own": {"what": "recordings of your own", "source": "yours", "terms": "yours: think of the people in them"},
+    "prid2011": _video("Hirzer et al. 2011"),
+    "ilids_vid": _video("T. Wang et al., ECCV 2014"),
+    "mars": _video("L. Zheng et al., ECCV 2016"),
+    "duke_video": _video("Y. Wu et al., CVPR 2018", _WITHDRAWN),
+    "occluded_duke_video": _video("derived from DukeMTMC-VideoReID", _WITHDRAWN),
+    "ls_vid": _video("J. Li et al., ICCV 2019"),
+    "evreid": {
+        "what": "video of walking people and pictures of the events of each frame",
+        "source": "X. Wang et al., AAAI 2026",
+        "terms": "those of the release",
     },
 }
 
