@@ -15,7 +15,7 @@ import pandas as pd
 from reidlib.datasets.own_checks import Problems, numbers, read_table
 from reidlib.datasets.own_settings import OwnSettings
 from reidlib.datasets.own_shots import MOT, NAMES, Shot, extent, opened, start_time
-from reidlib.datasets.own_video import resized
+from reidlib.datasets.pictures import resize_picture
 from reidlib.events import Events
 
 
@@ -172,7 +172,7 @@ def cut_picture(picture: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> 
     part = picture[rows, columns]
     down, across = rows.start - top, columns.start - left
     out[down : down + part.shape[0], across : across + part.shape[1]] = part
-    return resized(out, size)
+    return resize_picture(out, size[1], size[0])
 
 
 def typical_size(boxes: np.ndarray) -> tuple[int, int]:

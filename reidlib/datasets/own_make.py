@@ -13,7 +13,8 @@ from reidlib.datasets.event_reid import person_box
 from reidlib.datasets.own_checks import Problems
 from reidlib.datasets.own_settings import OwnSettings
 from reidlib.datasets.own_shots import PICTURES_PER_SECOND, Shot, opened
-from reidlib.datasets.own_video import Pictures, Video, grey, resized
+from reidlib.datasets.own_video import Pictures, Video
+from reidlib.datasets.pictures import resize_picture, to_grey
 from reidlib.datasets.store import Sample
 from reidlib.events import REALISTIC, Events, Recording, read, simulate
 
@@ -34,8 +35,8 @@ def make(root: Path, shots: tuple[Shot, ...], settings: OwnSettings, row: dict) 
     else:
         film = Video(root / what["file"], Fraction(what["fps"]).limit_denominator(10**6) if "fps" in what else None)
         size = film.size
-    frames = np.stack([resized(picture, size) for picture in film.frames(0, film.length)])
-    events = simulate(np.stack([grey(picture) for picture in frames]), float(film.fps), REALISTIC, seed)
+    frames = np.stack([resize_picture(picture, size[1], size[0]) for picture in film.frames(0, film.length)])
+    events = simulate(to_grey(frames), float(film.fps), REALISTIC, seed)
     step = _step(film.fps, settings)
     return _filmed(events, frames[::step], film.length, film.fps, settings, facts)
 
@@ -69,7 +70,7 @@ def _boxed_sample(shot: Shot, what: dict, settings: OwnSettings, facts: dict, se
     for i, picture in enumerate(film.frames(what["first"], what["last"] + 1)):
         if picture.shape[1::-1] != tuple(film.size):
             raise ValueError(f"{shot.source}: frame {what['first'] + i + 1} is {picture.shape[1::-1]} large, the first one {film.size}")
-        seen.append(grey(picture[top:bottom, left:right]))
+        seen.append(to_grey(picture[None, top:bottom, left:right])[0])
         if i % step == 0:
             frames.append(own_boxes.cut_picture(picture, boxes[i], size))
     wide = simulate(np.stack(seen), float(film.fps), REALISTIC, seed)

@@ -1,6 +1,5 @@
 """Pictures in order, from a video file or from a folder: measured cheaply, decoded frame by frame, never held whole."""
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -10,22 +9,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from reidlib.datasets.video_files import time_order
+
 VIDEOS = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _GREY_MODES = ("1", "L", "LA")
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def pictures_of(folder: Path) -> list[Path]:
     """The pictures of a folder, in the order of their names; numbers in a name count as numbers, so that 9 comes before 10."""
     found = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.is_file()]
-    return sorted(found, key=natural)
-
-
-def natural(path: Path) -> tuple:
-    """Sort key of `pictures_of`."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(part.zfill(20) if part.isdigit() else part) for part in parts], path.name
+    return sorted(found, key=lambda path: time_order(path.name))
 
 
 class Pictures:
@@ -143,15 +137,3 @@ def _facts(path: Path, changed: int) -> tuple[Fraction | None, tuple[int, int], 
         stamps = np.sort(np.fromiter((packet.dts if packet.pts is None else packet.pts for packet in packets), np.int64))
         colour = not (context.pix_fmt or "").startswith("gray")
         return stream.average_rate, (context.width, context.height), colour, stamps
-
-
-def grey(picture: np.ndarray) -> np.ndarray:
-    """uint8 `[H, W]` of a grey or colour picture: what an event camera without a colour filter would see."""
-    return picture if picture.ndim == 2 else np.rint(picture.astype(np.float32) @ _LUMA).astype(np.uint8)
-
-
-def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The picture at (width, height), bilinear, low-pass filtered where it shrinks."""
-    if picture.shape[1::-1] == tuple(size):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))

@@ -36,12 +36,14 @@ def _check_header(picture: Image.Image) -> None:
 
 
 def resize_picture(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 `[h, w, 3]` -> `[H, W, 3]`, bilinear, low-pass filtered where it shrinks; the same array where nothing changes."""
+    """uint8 `[h, w]` or `[h, w, 3]` -> `[H, W]` or `[H, W, 3]`, bilinear, low-pass filtered where it shrinks.
+
+    The same array where nothing changes."""
     if picture.shape[:2] == (height, width):
         return picture
     return np.array(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def to_grey(frames: np.ndarray) -> np.ndarray:
-    """uint8 `[N, H, W, 3]` -> `[N, H, W]`: luma after ITU-R 601, as Pillow rounds it."""
-    return np.stack([np.array(Image.fromarray(frame).convert("L")) for frame in frames])
+    """uint8 `[N, H, W, 3]` -> `[N, H, W]`: luma after ITU-R 601, as Pillow rounds it; grey ones stay as they are."""
+    return frames if frames.ndim == 3 else np.stack([np.array(Image.fromarray(frame).convert("L")) for frame in frames])

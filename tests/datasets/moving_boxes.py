@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from reidlib.datasets.own_video import grey
+from reidlib.datasets.pictures import to_grey
 
 LEAST = 600  # pixels of a person's box
 DIFFERENT = 25  # grey levels from the background
@@ -14,7 +14,7 @@ def moving_boxes(film, frames: int, scale: int = 4) -> list[tuple]:
     """Rows (frame, id, x, y, w, h, conf, -1, -1, -1) of the first `frames` frames of a film (see `own_video`), all counts from 1.
 
     scale: only every so manieth pixel is looked at."""
-    pictures = np.stack([grey(picture[::scale, ::scale]) for picture in film.frames(0, frames)]).astype(np.int16)
+    pictures = to_grey(np.stack([picture[::scale, ::scale] for picture in film.frames(0, frames)])).astype(np.int16)
     background = np.median(pictures[:: max(1, frames // 12)], axis=0)
     rows, last, count = [], {}, 0
     for i, picture in enumerate(pictures):
