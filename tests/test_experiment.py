@@ -26,7 +26,7 @@ def tiny(tmp_path_factory) -> Experiment:
     ("arguments", "message"),
     [
         (("walkers", "huge"), "unknown preset 'huge'; choose one of tiny, demo"),
-        (("market", "tiny"), "unknown data set 'market'; choose one of walkers, event_reid, prid2011"),
+        (("market", "tiny"), "unknown data set 'market'; choose one of walkers, event_reid, own, prid2011"),
     ],
 )
 def test_unknown_names_are_refused_with_the_legal_ones(arguments, message, tmp_path):

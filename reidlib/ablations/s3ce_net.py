@@ -29,7 +29,9 @@ _ROWS = (
     Row("stfs_random", "random halves", "s3ce_net", "sampling", _sampling(temporal_form="random"), start=_SAME_START),
     Row("stfs_drop", "all but one band", "s3ce_net", "sampling", _sampling(spatial_form="drop"), start=_SAME_START),
     Row("triplet_cosine", "cosine triplet", "s3ce_net", "loss", train=_COSINE),
-    Row("triplet_neck", "cosine triplet behind the neck", "s3ce_net", "loss", {"metric": "neck"}, train=_COSINE),
+    Row(
+        "triplet_neck", "cosine triplet behind the neck", "s3ce_net", "loss", {"metric": "neck"}, train=_COSINE, reference="triplet_cosine"
+    ),
     # Parts that slow learning down must be judged once it has converged.
     Row(
         "long_baseline",

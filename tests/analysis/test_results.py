@@ -23,7 +23,7 @@ def found(experiment):
 
 
 def test_chance_is_the_mean_over_all_orders_of_the_gallery():
-    index = pd.DataFrame({"subset": ["query", *["gallery"] * 5], "person": [1, 1, 2, 1, 3, 1], "camera": [0, 1, 1, 1, 1, 0]})
+    index = pd.DataFrame({"split": 0, "subset": ["query", *["gallery"] * 5], "person": [1, 1, 2, 1, 3, 1], "camera": [0, 1, 1, 1, 1, 0]})
     protocol = protocols(index)["query to gallery"]
     wrong = []
     for order in permutations([1, 0, 1, 0]):  # the fifth entry shows the query's person under the query's camera: ignored
