@@ -22,7 +22,7 @@ SYSTEM = {"05_attention": "s3ce_net", "05_attention_sdcl": "sdcl", "06_robustnes
 # It shows someone's own data; elsewhere it makes an example, which only the tiny run has time for.
 OWN_DATA = "00_your_data"
 # Notebooks that train or measure time get the machine to themselves; the others share it, one core each.
-ALONE = ["02_training", "07_efficiency"]
+ALONE = ["07_efficiency"]
 # The longest of the others begins first, or one core would wait for it at the end.
 LONGEST = "06_robustness"
 # The code that a notebook's results depend on: the whole package but what only shapes the pages, or the parts named here.
@@ -61,6 +61,8 @@ if listed.returncode:
     raise WorkflowError(f"cannot list the trainings of preset {PRESET!r}: {listed.stderr.strip()}")
 STARTS = {(row, seed): start for row, seed, start in map(str.split, listed.stdout.splitlines())}
 ROWS = {row for row, _ in STARTS}
+if PRESET not in TRAINED_AHEAD:
+    ALONE.append("02_training")
 # A system's own row bears its name.
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb") if SYSTEM.get(path.stem) in {None, *ROWS})
 NOTEBOOKS = [name for name in NOTEBOOKS if name != OWN_DATA or DATASET == "own" or PRESET == "tiny"]
@@ -73,8 +75,10 @@ def code(notebook):
 
 
 def earlier(notebook):
-    """Results of the notebooks that this one builds on."""
-    return [f"{RUN}/results/{name}.json" for name in AFTER.get(notebook, DEFAULT) if name in NOTEBOOKS and name != notebook]
+    """Results of the notebooks that this one builds on; where everything was trained ahead that is the data's alone."""
+    ahead = PRESET in TRAINED_AHEAD and notebook not in ("00_your_data", "01_data")
+    before = ["01_data"] if ahead else AFTER.get(notebook, DEFAULT)
+    return [f"{RUN}/results/{name}.json" for name in before if name in NOTEBOOKS and name != notebook]
 
 
 rule all:
@@ -93,23 +97,31 @@ def begins_with(wildcards):
     return [] if start == "-" else f"{RUN}/trained/{start}-{wildcards.seed}.done"
 
 
-rule train:
-    input:
-        code=code("02_training"),
-        data=f"{RUN}/results/01_data.json",
-        start=begins_with,
-    output:
-        touch(f"{RUN}/trained/{{row}}-{{seed}}.done"),
-    log:
-        f"{RUN}/logs/train-{{row}}-{{seed}}.log",
-    params:
-        options=" ".join(f"--{name.lower().replace('_', '-')} {shlex.quote(COMMON[name])}" for name in COMMON if COMMON[name] and name != "SEED"),
-    wildcard_constraints:
-        seed=r"\d+",
-    threads: 1
-    shell:
-        "OMP_NUM_THREADS={threads} {PYTHON} -m reidlib.experiment train {params.options} --row {wildcards.row} --seed {wildcards.seed}"
-        " 2>&1 | tee {log}"
+# What others begin with goes first: they would keep a core waiting at the end.
+FIRST = {start for start in STARTS.values() if start != "-"}
+
+for name, rows in (("train_first", FIRST), ("train", ROWS - FIRST)):
+
+    rule:
+        name: name
+        input:
+            code=code("02_training"),
+            data=f"{RUN}/results/01_data.json",
+            start=begins_with,
+        output:
+            touch(f"{RUN}/trained/{{row}}-{{seed}}.done"),
+        log:
+            f"{RUN}/logs/train-{{row}}-{{seed}}.log",
+        params:
+            options=" ".join(f"--{key.lower().replace('_', '-')} {shlex.quote(COMMON[key])}" for key in COMMON if COMMON[key] and key != "SEED"),
+        wildcard_constraints:
+            row="|".join(sorted(rows)) or "-",
+            seed=r"\d+",
+        threads: 1
+        priority: int(name == "train_first")
+        shell:
+            "OMP_NUM_THREADS={threads} {PYTHON} -m reidlib.experiment train {params.options} --row {wildcards.row} --seed {wildcards.seed}"
+            " 2>&1 | tee {log}"
 
 
 # --- One job per notebook --------------------------------------------------------------------------------------------

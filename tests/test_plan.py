@@ -30,7 +30,7 @@ def planned(folder: Path, *settings: str) -> tuple[set[str], set[str]]:
     done = dry_run(folder, *settings)
     said = done.stdout + done.stderr
     assert not done.returncode, said
-    trainings = re.findall(r"^rule train:.*?wildcards: row=(\w+), seed=(\d+)", said, re.MULTILINE | re.DOTALL)
+    trainings = re.findall(r"^rule train(?:_first)?:.*?wildcards: row=(\w+), seed=(\d+)", said, re.MULTILINE | re.DOTALL)
     notebooks = set(re.findall(r"^notebook_(\w+)\s", said, re.MULTILINE))
     return {f"{name} {seed}" for name, seed in trainings}, notebooks
 
