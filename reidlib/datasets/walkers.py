@@ -21,6 +21,7 @@ CODE_VERSION = 2  # raise it when the same settings give other bytes
 FRAME_STEP = 4  # every fourth frame of the simulated video is stored
 _STREAMS = ("body", "clothes", "gait", "camera", "panorama", "shot", "backdrop", "sensor", "occluder", "shake", "walks", "pixels")
 STREAMS = {name: code for code, name in enumerate(_STREAMS)}
+_GAITS: dict[str, str] = {}  # content -> folder of the recorded walks that sets of this process were made with
 
 
 @dataclass(frozen=True)
@@ -201,13 +202,17 @@ def frame_times(fps: int, count: int) -> np.ndarray:
 def film_again(store, key: str, alter: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Sample:
     """A tracklet of a finished store generated again with a changed film (`alter` of `make_tracklet`), seen by the same sensor.
 
-    Raises ValueError for a store of another code version, for one with recorded gaits (it does not know their folder) and where
-    the path of the box is no longer what was stored."""
+    Recorded gaits are those of the folder that this process gave to `build`: a store knows their content alone.
+    Raises ValueError for a store of another code version, for one whose recorded gaits are not known and where the path of the box is
+    no longer what was stored."""
     stored = dict(store.settings)
-    code = stored.pop("code")
-    if code != CODE_VERSION or stored["gait"]:
-        cause = f"it was made by code version {code}, this is {CODE_VERSION}" if code != CODE_VERSION else "its walks are recorded ones"
+    code, gait = stored.pop("code"), stored.pop("gait")
+    if code != CODE_VERSION or (gait and gait not in _GAITS):
+        cause = f"it was made by code version {code}, this is {CODE_VERSION}"
+        if code == CODE_VERSION:
+            cause = "its walks are recorded ones, and their folder is not known: load the set with the option gait"
         raise ValueError(f"tracklet {key} of this store cannot be filmed again: {cause}")
+    stored["gait"] = _GAITS[gait] if gait else ""
     at = map(int, re.fullmatch(r"p(\d+)/c(\d+)/t(\d+)", key).groups())
     sample, _ = make_tracklet(WalkersSettings(**stored), *at, alter=alter)
     if not np.array_equal(sample.attributes["box"], store.attributes(key)["box"]):
@@ -243,4 +248,5 @@ def build(settings: WalkersSettings, path: str | Path, workers: int | None = Non
     stored = asdict(settings) | {"code": CODE_VERSION}
     if settings.gait:  # the walks themselves count, not where they lie
         stored["gait"] = content_hash(settings.gait)
+        _GAITS[stored["gait"]] = settings.gait
     return build_store(path, rows(settings), partial(make, settings), stored, workers, "walkers")

@@ -64,6 +64,17 @@ def test_frames_are_the_same_under_both_protocols_and_show_the_block(walking):
     np.testing.assert_array_equal(filmed, video)
 
 
+def test_recorded_walks_are_filmed_again_where_their_folder_is_known(shared_data, tmp_path, monkeypatch):
+    recorded = dataclasses.replace(WALKERS, gait=str(shared_data / "cmu_walks"))
+    store = walkers.build(recorded, tmp_path / "recorded.h5", workers=1)
+    filmed = walkers.film_again(store, KEY, lambda film, corner: film)
+    np.testing.assert_array_equal(filmed.frames, store.frames(KEY))
+    assert filmed.events == store.events(KEY)
+    monkeypatch.setattr(walkers, "_GAITS", {})  # as in a process that opened the store by its path
+    with pytest.raises(ValueError, match="load the set with the option gait"):
+        walkers.film_again(store, KEY, lambda film, corner: film)
+
+
 @pytest.mark.parametrize("kind", ["motion_blur", "low_light", "occlusion"])
 def test_events_stay_clean_where_they_should(walking, kind):
     events = "clean" if kind == "occlusion" else "resimulated"
