@@ -14,6 +14,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in SLOW_FILES)
 
 
+@pytest.fixture
+def one_thread():
+    """One thread for torch, so that sums are taken in one order; for files that ask for it with `usefixtures`."""
+    import torch  # most tests do without
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder with `event_reid_sample/` and `cmu_walks/`; a test that needs it is skipped where it is absent."""

@@ -18,6 +18,8 @@ from reidlib.events import Events
 from reidlib.models import build_model
 from reidlib.training import RunSettings, TrainSettings, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 INDEX = toy_index(people=7, train=5)
 
 
@@ -30,14 +32,6 @@ class Picture(nn.Module):
 
     def forward(self, **clips):
         return self.scale * torch.cat([clips[name].mean(1).flatten(1) for name in self.modalities], 1)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

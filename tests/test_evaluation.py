@@ -16,6 +16,8 @@ from reidlib.events import Events, event_frames, scale_counts
 from reidlib.metrics import bootstrap_interval, cosine_distances, rank
 from reidlib.models import build_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 WIDTH, HEIGHT = 16, 32
 CLIPS = ClipSettings(steps=2, size=(HEIGHT, WIDTH), seconds=0.1)
 
@@ -58,14 +60,6 @@ def toy_index(people=6, train=3, cameras=2, tracklets=2, known=True) -> pd.DataF
                 row |= {"frames": 0, "duration": 0.1 + 0.13 * ((person + t) % 3), "events": 300}
                 rows.append(row | {"width": WIDTH, "height": HEIGHT, "source": "toy"})
     return make_index(rows)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from reidlib.models import MODELS, ReidOutput, build_model, spiking_layers
 from reidlib.models.rfcnet import RFCnet
 from reidlib.models.s3ce_net import S3CENet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = 4
 T, SIZE = 4, (64, 32)
 #: Options that make a system small, all else at its defaults; a system that is small by itself needs none.
@@ -134,14 +136,6 @@ def case(request) -> str:
 @pytest.fixture
 def model(case) -> nn.Module:
     return trained_statistics(make(case))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_outputs_have_the_agreed_form(case):
