@@ -17,8 +17,13 @@ AFTER = {
     "07_efficiency": ["02_training"],
 }
 DEFAULT = ["02_training"]
-# Notebooks about one system: they are left out where none of its rows is trained (another METHOD, a set without the video it needs).
-SYSTEM = {"05_attention": "s3ce_net", "05_attention_sdcl": "sdcl", "06_robustness": "sdcl"}
+# Notebooks about some systems, named by their own rows: left out where none of these is trained (another METHOD, a set without video).
+ABOUT = {
+    "05_attention": {"s3ce_net"},
+    "05_attention_sdcl": {"sdcl"},
+    "05_attention_video": {"ianet", "tclnet", "vrstc", "rfcnet", "bicnet_tks"},
+    "06_robustness": {"sdcl"},
+}
 # It shows someone's own data; elsewhere it makes an example, which only the tiny run has time for.
 OWN_DATA = "00_your_data"
 # Notebooks that train or measure time get the machine to themselves; the others share it, one core each.
@@ -63,8 +68,7 @@ STARTS = {(row, seed): start for row, seed, start in map(str.split, listed.stdou
 ROWS = {row for row, _ in STARTS}
 if PRESET not in TRAINED_AHEAD:
     ALONE.append("02_training")
-# A system's own row bears its name.
-NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb") if SYSTEM.get(path.stem) in {None, *ROWS})
+NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb") if ABOUT.get(path.stem, ROWS) & ROWS)
 NOTEBOOKS = [name for name in NOTEBOOKS if name != OWN_DATA or DATASET == "own" or PRESET == "tiny"]
 
 

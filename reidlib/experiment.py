@@ -16,13 +16,16 @@ import pandas as pd
 import torch
 from torch import nn
 
-from reidlib.ablations import SYSTEMS, System, row, system_of
-from reidlib.ablations.plan import PRESETS, check_trained
+from reidlib.ablations import SYSTEMS, System, row
+from reidlib.ablations.plan import EVERYTHING, PRESETS, check_method, check_trained
+from reidlib.checkpoints import finished
 from reidlib.config import Preset, preset
-from reidlib.datasets import Degradation, TrackletStore, load_dataset, validation_split
+from reidlib.datasets import GENERATED, Degradation, DegradedStore, TrackletStore, load_dataset, part_labels, validation_split
 from reidlib.datasets.parallel import memory_size
 from reidlib.evaluation import Evaluation, Protocol, count_embeddings, embed, evaluate, protocols
 from reidlib.files import settings_hash, write_atomically
+from reidlib.models import SUPERVISED
+from reidlib.repairing import Repairing
 from reidlib.training import RunSettings, load_history, train
 
 MEMORY_SHARE = 0.25  # of the machine's memory, for events and video: two trainings at a time leave half of it
@@ -31,7 +34,8 @@ MEMORY_SHARE = 0.25  # of the machine's memory, for events and video: two traini
 @dataclass
 class Experiment:
     """dataset, preset: names. seed: first seed. output_dir: where runs and results go. data: path of a real set. gait: folder of
-    BVH files that drive the walkers. method: the row in the centre, whose system alone is shown; "" for all systems of the preset.
+    BVH files that drive the walkers. method: the row in the centre, whose system alone is shown; "all" for every system of the preset,
+    "" for those that it shows unasked.
     Trained models are found again by row and seed and used when their settings are the same.
 
     A seed draws everything: weights, batches and, where the set is generated, its people and cameras too. What is true of one pair of
@@ -50,10 +54,9 @@ class Experiment:
     def __post_init__(self):
         self.output_dir = Path(self.output_dir)
         self.settings: Preset = preset(self.preset, self.dataset)
-        if self.gait and self.dataset != "walkers":
+        if self.gait and not self.generated:
             raise ValueError(f"GAIT drives the built-in walkers only, not {self.dataset!r}")
-        if self.method:
-            self.check_trained(self.method, "METHOD")
+        check_method(self.method, self.preset, self.dataset)
 
     def check_trained(self, name: str, parameter: str) -> str:
         """`name` if the preset trains that row, else ValueError with the rows it does train; `parameter` is who asked."""
@@ -61,8 +64,8 @@ class Experiment:
 
     @property
     def systems(self) -> tuple[System, ...]:
-        """The systems that are shown: the method's own, or all of the preset."""
-        return (system_of(self.method),) if self.method else tuple(SYSTEMS[name] for name in self.settings.rows)
+        """The systems that are shown."""
+        return tuple(SYSTEMS[name] for name in self.settings.asked(self.method))
 
     def shows(self, system: str) -> bool:
         """Whether a system, by name, is among them."""
@@ -71,7 +74,7 @@ class Experiment:
     @property
     def rows(self) -> tuple[str, ...]:
         """The rows of the systems that are shown."""
-        return tuple(name for system in self.systems for name in self.settings.rows[system.name])
+        return tuple(dict.fromkeys(name for system in self.systems for name in self.settings.rows[system.name]))
 
     @property
     def main_rows(self) -> tuple[str, ...]:
@@ -82,12 +85,12 @@ class Experiment:
     @property
     def centre(self) -> str:
         """The row in the centre: the method, or the first system's own."""
-        return self.method or self.systems[0].name
+        return self.systems[0].name if self.method in ("", EVERYTHING) else self.method
 
     @property
     def generated(self) -> bool:
         """Whether every seed has data of its own."""
-        return self.dataset == "walkers"
+        return self.dataset in GENERATED
 
     def at(self, seed: int | None) -> "Experiment":
         """This experiment with another first seed, whose data it has; itself for its own seed or None."""
@@ -98,16 +101,26 @@ class Experiment:
             other = others[seed] = copy.copy(self)
             other.seed = seed
             if self.generated:
-                for drawn in ("store", "index", "_split", "validation", "protocols"):
+                for drawn in ("store", "index", "parts", "_repairings", "_split", "validation", "protocols"):
                     other.__dict__.pop(drawn, None)
         return others[seed]
+
+    @property
+    def _data_options(self) -> dict:
+        drawn = {"seed": self.seed} if self.generated else {}
+        return self.settings.data | drawn | ({"gait": str(self.gait)} if self.gait else {})
 
     @cached_property
     def store(self) -> TrackletStore:
         """The tracklet store, built on first use and read into memory where that is large enough."""
-        drawn = {"seed": self.seed} if self.generated else {}
-        options = self.settings.data | drawn | ({"gait": str(self.gait)} if self.gait else {})
-        return load_dataset(self.dataset, data=self.data or None, options=options).load(MEMORY_SHARE * memory_size())
+        store = load_dataset(self.dataset, data=self.data or None, options=self._data_options)
+        return store.load(MEMORY_SHARE * memory_size())
+
+    @cached_property
+    def parts(self) -> TrackletStore | None:
+        """The body part of every pixel of the set's video, where it is known (see `part_labels`)."""
+        found = part_labels(self.store, self.data, self._data_options)
+        return None if found is None else found.load(MEMORY_SHARE / 4 * memory_size())
 
     @cached_property
     def index(self) -> pd.DataFrame:
@@ -158,8 +171,44 @@ class Experiment:
     def model(self, name: str, seed: int | None = None) -> nn.Module:
         """The trained model of a row, in `eval` mode; trained now unless it already was."""
         here, run = self.at(seed), self.run_settings(name, seed)
+        if row(name).completion is not None:
+            return here.repairing(name).model
         start = None if run.start is None else lambda: here.model(row(name).start)
-        return train(run, here.store, here.train_index, here.folder(name), here.validation, start)
+        return train(run, here.store, here.train_index, here.folder(name), here.validation, start, here._parts_for(name))
+
+    def _parts_for(self, name: str) -> TrackletStore | None:
+        return self.parts if row(name).model in SUPERVISED else None
+
+    def repairing(self, name: str = "vrstc", seed: int | None = None) -> Repairing:
+        """The three steps of training behind a row that sees repaired video; ValueError for another."""
+        if row(name).completion is None:
+            raise ValueError(f"row {name!r} sees the video as it is; rows with a `completion` see it repaired")
+        here = self.at(seed)
+        kept: dict[str, Repairing] = here.__dict__.setdefault("_repairings", {})
+        if name not in kept:
+            steps = self.settings.completed(name, here.seed)
+            kept[name] = Repairing(here.run_settings(name), steps, here.store, here.train_index, here.folder(name), here.validation)
+        return kept[name]
+
+    def seen_store(self, name: str, seed: int | None = None, degradation: Degradation | None = None):
+        """The store as a row's network sees it: under a condition, and repaired where the row repairs."""
+        here = self.at(seed)
+        if row(name).completion is None:
+            return here.store if degradation is None else DegradedStore(here.store, degradation)
+        return here.repairing(name).repaired(None if degradation is None else DegradedStore(here.store, degradation))
+
+    def made_of(self, name: str, seed: int | None = None) -> dict:
+        """Everything that the trained model of a row depends on, as it is written beside it."""
+        here = self.at(seed)
+        parts = here._parts_for(name)
+        return here.run_settings(name).with_data(here.seen_store(name).cache_key, "" if parts is None else parts.cache_key)
+
+    def is_trained(self, name: str, seed: int | None = None) -> bool:
+        """Whether a row is trained with the settings of today; trains nothing."""
+        here = self.at(seed)
+        if row(name).completion is not None:
+            return here.repairing(name).finished()
+        return finished(here.folder(name), here.made_of(name))
 
     def history(self, name: str, seed: int | None = None) -> pd.DataFrame:
         """Losses, learning rate, validation mAP and firing rates over the steps of a trained row."""
@@ -176,7 +225,7 @@ class Experiment:
         here, run = self.at(seed), self.run_settings("s3ce_net" if name == "counts" else name, seed)
         if name == "counts":
             return count_embeddings(here.store, here.test_index, run.clips)
-        return here._kept(name, "embeddings", lambda: embed(here.model(name), here.store, here.test_index, run.clips))
+        return here._kept(name, "embeddings", lambda: embed(here.model(name), here.seen_store(name), here.test_index, run.clips))
 
     def degraded_embeddings(
         self, name: str, degradation: Degradation | None = None, shuffled: int | None = None, seed: int | None = None
@@ -186,12 +235,15 @@ class Experiment:
             return self.embeddings(name, seed)
         here, run = self.at(seed), self.run_settings(name, seed)
         condition = settings_hash({"degradation": degradation and asdict(degradation), "shuffled": shuffled})
-        seen = {"degradation": degradation, "shuffled": shuffled}
-        return here._kept(name, condition, lambda: embed(here.model(name), here.store, here.test_index, run.clips, **seen))
+
+        def make() -> np.ndarray:
+            return embed(here.model(name), here.seen_store(name, None, degradation), here.test_index, run.clips, shuffled=shuffled)
+
+        return here._kept(name, condition, make)
 
     def _kept(self, name: str, what: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """What `make` returns for a trained row, from the row's folder where it lies there for the same settings and data."""
-        key = settings_hash(self.run_settings(name).with_data(self.store.cache_key))
+        key = settings_hash(self.made_of(name))
         path = self.folder(name) / f"{what}.npz"
         if path.exists():
             with np.load(path) as saved:

@@ -22,6 +22,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from reidlib.checkpoints import finished
 from reidlib.completion import CompletionSettings, region_scores_of, train_completion
 from reidlib.datasets import RepairedStore, Sample, TrackletStore, build_store
 from reidlib.datasets.frames import normalised, resized, video_of
@@ -123,6 +124,13 @@ class Repairing:
     def model(self) -> nn.Module:
         """Step 3: the re-identification network, trained on repaired video; embed `repaired()` with it."""
         return train(self.run, self.repaired(), self.train_index, self.folder, self.validation)
+
+    def finished(self) -> bool:
+        """Whether all three steps were taken with these settings and data; takes none."""
+        first = finished(self.folder / "identity", self.identity_run.with_data(self.store.cache_key))
+        if not first or not finished(self.folder / "completion", self.completion.with_data(self.store, self.scores())):
+            return False
+        return finished(self.folder, self.run.with_data(self.repaired().cache_key))
 
     def scores(self, store=None) -> TrackletStore:
         """Scores `[T, 3]` of every tracklet of `store` (None: of the set itself), as attributes "scores"."""

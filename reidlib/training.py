@@ -72,9 +72,9 @@ class RunSettings:
     seed: int = 0
     start: "RunSettings | None" = None
 
-    def with_data(self, cache_key: str) -> dict:
-        """Plain dict with the data's own key, as it is stored and hashed."""
-        return json.loads(json.dumps(asdict(self) | {"data": cache_key}))
+    def with_data(self, cache_key: str, parts: str = "") -> dict:
+        """Plain dict with the keys of the data and of the labels of body parts, if there are any, as it is stored and hashed."""
+        return json.loads(json.dumps(asdict(self) | {"data": cache_key} | ({"parts": parts} if parts else {})))
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
@@ -100,16 +100,18 @@ def train(
     folder: Path,
     validation: Protocol | None = None,
     start: Callable[[], nn.Module] | None = None,
+    parts: TrackletStore | None = None,
 ) -> nn.Module:
     """Train a model and return it in `eval` mode; a finished run in `folder` is loaded, an interrupted one resumed.
 
     Writes `settings.json`, `metrics.csv` (one row per 10 steps and per validation), `checkpoint.pt` while running and `model.pt` at the
     end. validation: query and gallery rows of held-out *training* identities, for curves and choices; the test rows never come here.
-    start: gives the trained model of `run.start`; called only when this run begins.
+    start: gives the trained model of `run.start`; called only when this run begins. parts: labels of body parts (see `part_labels`), for
+    the losses of a `supervised` model; without them these are off, and a line says so.
     Raises FloatingPointError when the loss is not finite (the last good checkpoint stays).
     """
     folder = Path(folder)
-    plain = run.with_data(store.cache_key)
+    plain = run.with_data(store.cache_key, "" if parts is None else parts.cache_key)
     people = sorted(int(person) for person in train_index["person"].unique())
     torch.manual_seed(run.seed)
     model = build_model(run.model, len(people), **run.options)
@@ -122,7 +124,11 @@ def train(
     state = _Trainer(run, model, folder, plain)
     if not state.resume() and start is not None:
         copy_weights(start(), state.plain_model)
-    dataset = ClipDataset(store, train_index, run.clips, train=True, seed=run.seed, labels=people, modalities=model.modalities)
+    labels = parts if getattr(model, "supervised", False) else None
+    if labels is None and getattr(model, "supervised", False):
+        tqdm.write(f"{folder.name}: nobody knows the parts of the body in this set, so the losses that learn them are off")
+    seen = {"modalities": model.modalities, "parts": labels}
+    dataset = ClipDataset(store, train_index, run.clips, train=True, seed=run.seed, labels=people, **seen)
     settings = run.train
     sampler = PKSampler(train_index, settings.people, settings.clips, seed=run.seed, iterations=settings.iterations, start=state.step)
     batches = train_loader(dataset, sampler)
@@ -158,7 +164,7 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        inputs = {name: batch[name].to(self.fabric.device) for name in self.model.modalities}
+        inputs = {name: batch[name].to(self.fabric.device) for name in (*self.model.modalities, "parts") if name in batch}
         terms = settings.loss(self.model(**inputs), batch["label"].to(self.fabric.device))
         if not torch.isfinite(terms["total"]):
             raise FloatingPointError(f"loss is {terms['total'].item()} at step {self.step} of {self.folder}: lower the learning rate")

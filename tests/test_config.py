@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from reidlib.ablations import ROWS, SYSTEMS, row, system_of
+from reidlib.ablations import BASELINE, ROWS, SYSTEMS, VIDEO_SYSTEMS, row, system_of
 from reidlib.ablations.plan import DATASETS, PRESETS
+from reidlib.completion import CompletionSettings
 from reidlib.config import preset
 from reidlib.datasets import VIDEO_SETS
 from reidlib.datasets.video_events import ConversionSettings
@@ -34,16 +35,16 @@ def test_rows_stand_under_their_system(name, dataset):
     found = preset(name, dataset)
     assert list(found.rows) == [system.name for system in SYSTEMS.values() if DATASETS[dataset] or not system.video]
     for system, names in found.rows.items():
-        assert {system_of(each).name for each in names} == {system} and len(set(names)) == len(names)
+        assert {system_of(each).name for each in names if each != BASELINE.name} == {system} and len(set(names)) == len(names)
         assert set(SYSTEMS[system].main) <= set(names)  # every report shows them
-    assert found.all_rows == tuple(each for names in found.rows.values() for each in names)
+    assert found.all_rows == tuple(dict.fromkeys(each for names in found.rows.values() for each in names))
     assert {row(each).model for each in found.all_rows} <= set(found.models)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_video_sets_share_one_entry_that_their_options_allow(name):
     found = {dataset: preset(name, dataset) for dataset in VIDEO_SETS}
-    assert len({repr(replace(each, dataset="")) for each in found.values()}) == 1
+    assert len({repr(replace(each, dataset="", shown=())) for each in found.values()}) == 1
     mars = found["mars"]
     conversion = ConversionSettings(**mars.data)
     assert mars.clips.seconds * conversion.fps == 32
@@ -74,9 +75,33 @@ def test_a_row_of_sdcl_changes_one_thing_of_its_reference():
             found[name] = differing(one, study.run(reference, 0))
     double = {"attention_e2f", "attention_f2e"}  # of Table 2: a way to exchange, and its direction
     assert {name: len(changes) for name, changes in found.items()} == {name: 1 + (name in double) for name in found}
-    assert len(found) == len(study.rows["sdcl"]) - 4  # all but PSTA, and those that are another network than their reference
+    assert len(found) == len(study.rows["sdcl"]) - 3  # all but PSTA, and those that are another network than their reference
     fields = {key for changes in found.values() for _, key in changes}
     assert fields == {"modalities", "fusion", "direction", "spiking", "mappings", "offsets", "outside", "pyramid", "relation", "degrade"}
+
+
+def test_a_row_of_a_video_system_changes_its_network_and_nothing_else():
+    study = preset("study", "walkers")
+    for system in VIDEO_SYSTEMS:
+        for name in study.rows[system.name]:
+            run, own = study.run(name, 0), study.run(system.name, 0)
+            assert (run.clips, run.start) == (own.clips, None)
+            if name != BASELINE.name:  # TCLNet's margin is another
+                assert run.model == system.name and run.train == own.train
+                if name != system.name:
+                    assert differing(run, own) or row(name).completion != row(system.name).completion, name
+    assert study.run("tclnet", 0).train.loss.margin == 0.4 and study.run(BASELINE.name, 0).train.loss.margin == 0.3
+    tiny = preset("tiny", "walkers")
+    assert {tiny.run(name, 0).clips.size for system in VIDEO_SYSTEMS for name in system.main} == {(64, 32)}
+
+
+def test_how_video_is_completed():
+    study, demo = preset("study", "walkers"), preset("demo", "walkers")
+    found = study.completed("stcnet_spatial", 3)
+    assert found.seed == 3 and found.options == study.completed("vrstc", 3).options | {"temporal": False, "critics": ()}
+    assert replace(found, options={}) == replace(study.completed("vrstc", 3), options={})
+    assert demo.completed("vrstc", 0) == replace(study.completed("vrstc", 0), iterations=300)
+    assert preset("paper", "walkers").completed("vrstc", 0) == CompletionSettings()
 
 
 def test_the_rows_on_degraded_video_differ_from_the_clean_ones_in_that_alone():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from reidlib import experiment as module
-from reidlib.ablations import MAIN, ROWS, SYSTEMS, row
+from reidlib.ablations import BASELINE, MAIN, ROWS, SYSTEMS, VIDEO_SYSTEMS, row
 from reidlib.config import preset
-from reidlib.datasets import ClipDataset, Degradation
+from reidlib.datasets import ClipDataset, Degradation, DegradedStore, RepairedStore
 from reidlib.evaluation import embed
 from reidlib.experiment import Experiment
 
@@ -26,7 +26,7 @@ def tiny(tmp_path_factory) -> Experiment:
     ("arguments", "message"),
     [
         (("walkers", "huge"), "unknown preset 'huge'; choose one of tiny, demo"),
-        (("market", "tiny"), "unknown data set 'market'; choose one of walkers, event_reid, own, prid2011"),
+        (("market", "tiny"), "unknown data set 'market'; choose one of walkers, walkers_occluded, event_reid, own, prid2011"),
     ],
 )
 def test_unknown_names_are_refused_with_the_legal_ones(arguments, message, tmp_path):
@@ -40,7 +40,11 @@ def test_without_a_method_all_systems_of_the_preset_are_shown(tmp_path):
     shown = Experiment("walkers", "study", 0, tmp_path)
     assert shown.systems == tuple(SYSTEMS.values()) and shown.shows("s3ce_net") and shown.shows("sdcl")
     assert shown.rows == shown.settings.all_rows == tuple(ROWS)
-    assert shown.centre == "s3ce_net" and shown.main_rows == (*MAIN, "sdcl", "psta", "sdcl_events")
+    assert shown.centre == "s3ce_net" and shown.main_rows[:6] == (*MAIN, "sdcl", "psta", "sdcl_events")
+    assert set(shown.main_rows[6:]) == {BASELINE.name, *(system.name for system in VIDEO_SYSTEMS)}
+    demo = Experiment("walkers", "demo", 0, tmp_path)
+    assert [system.name for system in demo.systems] == ["s3ce_net", "sdcl"] and demo.main_rows == shown.main_rows[:6]
+    assert Experiment("walkers", "demo", 0, tmp_path, method="all").main_rows == shown.main_rows
     events_alone = Experiment("event_reid", "study", 0, tmp_path)
     assert events_alone.systems == (SYSTEMS["s3ce_net"],) and not events_alone.shows("sdcl") and events_alone.main_rows == MAIN
 
@@ -113,11 +117,12 @@ BLUR, BLOCK = Degradation("motion_blur", 3), Degradation("occlusion", 4)
 
 @pytest.fixture
 def embedded(monkeypatch) -> list:
-    """The options of every `embed` since the test began."""
+    """Degradation and shuffling seed of every `embed` since the test began."""
     calls = []
 
     def noted(*arguments, **seen):
-        calls.append(seen)
+        store = arguments[1]
+        calls.append((store.degradation if isinstance(store, DegradedStore) else None, seen.get("shuffled")))
         return embed(*arguments, **seen)
 
     monkeypatch.setattr(module, "embed", noted)
@@ -139,7 +144,7 @@ def test_a_condition_is_asked_once_and_never_passes_for_another(tiny, embedded):
         (BLOCK, 0),
     ]
     found = [clean, *(tiny.degraded_embeddings("sdcl", *condition) for condition in conditions)]
-    assert [(seen["degradation"], seen["shuffled"]) for seen in embedded[1:]] == conditions
+    assert embedded[1:] == conditions
     again = Experiment("walkers", "tiny", 0, tiny.output_dir, method="sdcl")
     for condition, vectors in zip(conditions, found[1:], strict=True):
         np.testing.assert_array_equal(again.degraded_embeddings("sdcl", *condition), vectors)
@@ -226,3 +231,29 @@ def test_a_real_set_is_the_same_for_every_seed(tiny):
 def test_unknown_protocol(tiny):
     with pytest.raises(ValueError, match="unknown protocol 'sideways'; this set has query to gallery"):
         tiny.evaluation("counts", "sideways")
+
+
+def test_a_row_that_completes_video_sees_it_completed(tiny):
+    assert not tiny.is_trained("vrstc") and not list(tiny.folder("vrstc").glob("*.pt"))  # asking trains nothing
+    first = tiny.embeddings("vrstc")
+    assert tiny.is_trained("vrstc") and tiny.repairing("vrstc").finished()
+    seen = tiny.seen_store("vrstc")
+    assert isinstance(seen, RepairedStore) and seen.cache_key != tiny.store.cache_key and tiny.made_of("vrstc")["data"] == seen.cache_key
+    np.testing.assert_allclose(embed(tiny.model("vrstc"), seen, tiny.test_index, tiny.run_settings("vrstc").clips), first, atol=1e-6)
+    again = Experiment("walkers", "tiny", 0, tiny.output_dir, method="vrstc")
+    np.testing.assert_array_equal(again.embeddings("vrstc"), first)
+    degraded = tiny.seen_store("vrstc", degradation=BLUR)
+    assert isinstance(degraded, RepairedStore) and degraded.store.degradation == BLUR  # degraded first, then repaired
+
+
+def test_only_a_row_that_completes_video_has_the_three_steps(tiny):
+    for name in ("non_local", "sdcl"):
+        with pytest.raises(ValueError, match=f"row '{name}' sees the video as it is"):
+            tiny.repairing(name)
+    assert tiny.seen_store("sdcl") is tiny.store
+
+
+def test_a_supervised_row_depends_on_the_labels_of_the_parts(tiny):
+    assert tiny.parts is not None and tiny.made_of("ianet")["parts"] == tiny.parts.cache_key
+    assert "parts" not in tiny.made_of("sdcl") and "parts" not in tiny.made_of("resnet18_frames")
+    assert not tiny.is_trained("ianet")

@@ -14,6 +14,7 @@ from reidlib.ablations.plan import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+VIDEO = "05_attention_video"
 
 
 def dry_run(folder: Path, *settings: str) -> subprocess.CompletedProcess:
@@ -41,25 +42,32 @@ def test_a_method_plans_the_trainings_of_its_system_alone(tmp_path):
     assert trainings == {f"{name} {seed}" for name in rows for seed in (4, 5, 6)}
 
 
-def test_without_a_method_the_trainings_of_all_systems_are_planned(tmp_path):
-    rows = plan("demo", "walkers").all_rows
+def test_without_a_method_the_trainings_of_the_systems_shown_are_planned(tmp_path):
+    found = plan("demo", "walkers")
+    rows = [name for system in found.shown for name in found.rows[system]]
     starts = {row(name).start for name in rows} - {""}
     trainings, notebooks = planned(tmp_path, "preset=demo", "method=")
     assert trainings == {f"{name} 0" for name in {*rows, *starts}} and {"sdcl 0", "s3ce_net 0", "s3ce_net_relu 0"} <= trainings
-    assert notebooks == NOTEBOOKS - {"00_your_data"}
+    assert notebooks == NOTEBOOKS - {"00_your_data", VIDEO}
+
+
+def test_every_system_is_planned_for_the_method_all(tmp_path):
+    trainings, notebooks = planned(tmp_path, "preset=demo", "method=all")
+    assert {name.split()[0] for name in trainings} >= set(SYSTEMS) and notebooks == NOTEBOOKS - {"00_your_data"}
 
 
 def test_own_data_is_shown_first_and_both_systems_are_trained(tmp_path):
     trainings, notebooks = planned(tmp_path, "preset=demo", "dataset=own", "data=somewhere")
-    assert notebooks == NOTEBOOKS and {"sdcl 0", "s3ce_net 0"} <= trainings
+    assert notebooks == NOTEBOOKS - {VIDEO} and {"sdcl 0", "s3ce_net 0"} <= trainings
 
 
 @pytest.mark.parametrize(
     ("settings", "left_out"),
     [
-        (("method=sdcl",), {"05_attention"}),
-        (("method=ssam",), {"05_attention_sdcl", "06_robustness"}),
-        (("dataset=event_reid",), {"05_attention_sdcl", "06_robustness"}),  # no video
+        (("method=sdcl",), {"05_attention", VIDEO}),
+        (("method=ssam",), {"05_attention_sdcl", "06_robustness", VIDEO}),
+        (("method=tclnet",), {"05_attention", "05_attention_sdcl", "06_robustness"}),
+        (("dataset=event_reid",), {"05_attention_sdcl", "06_robustness", VIDEO}),  # no video
     ],
 )
 def test_a_notebook_whose_system_is_not_trained_is_left_out(tmp_path, settings, left_out):

@@ -5,10 +5,11 @@ from dataclasses import replace
 from reidlib.ablations.rows import RELU, Row, System
 from reidlib.ablations.s3ce_net import MAIN, PARTS, S3CE_NET, WITHOUT_SPIKES
 from reidlib.ablations.sdcl import SDCL
+from reidlib.ablations.video import AGAINST_OCCLUSION, BASELINE, VIDEO_SYSTEMS
 
-__all__ = ["MAIN", "PARTS", "ROWS", "SYSTEMS", "Row", "System", "row", "system_of"]
+__all__ = ["AGAINST_OCCLUSION", "BASELINE", "MAIN", "PARTS", "ROWS", "SYSTEMS", "VIDEO_SYSTEMS", "Row", "System", "row", "system_of"]
 
-SYSTEMS: dict[str, System] = {system.name: system for system in (S3CE_NET, SDCL)}
+SYSTEMS: dict[str, System] = {system.name: system for system in (S3CE_NET, SDCL, *VIDEO_SYSTEMS)}
 ROWS: dict[str, Row] = {one.name: one for system in SYSTEMS.values() for one in system.rows}
 
 
@@ -24,6 +25,6 @@ def row(name: str) -> Row:
 
 
 def system_of(name: str) -> System:
-    """The system that a row belongs to; ValueError for an unknown row."""
+    """The system that a row belongs to, the first of those that share it; ValueError for an unknown row."""
     base = name if row(name).name in ROWS else name.removesuffix(RELU)
     return next(system for system in SYSTEMS.values() if base in {one.name for one in system.rows})

@@ -7,12 +7,14 @@ begins with, or -), a start before who needs it. `make report` asks it before an
 import argparse
 from dataclasses import dataclass
 
-from reidlib.ablations import PARTS, SYSTEMS, row, system_of
+from reidlib.ablations import AGAINST_OCCLUSION, PARTS, SYSTEMS, VIDEO_SYSTEMS, row, system_of
 
+EVERYTHING = "all"  # as METHOD: every system of the preset
 PRESETS = ("tiny", "demo", "study", "paper")
 #: Name -> whether the set has video frames beside its events.
 DATASETS = {
     "walkers": True,
+    "walkers_occluded": True,
     "event_reid": False,
     "own": True,
     **dict.fromkeys(("prid2011", "ilids_vid", "mars", "duke_video", "occluded_duke_video", "ls_vid", "evreid"), True),
@@ -20,25 +22,40 @@ DATASETS = {
 
 _EVERYTHING = {name: tuple(one.name for one in system.rows) for name, system in SYSTEMS.items()}
 _ROWS = {
-    "tiny": {"s3ce_net": (*PARTS, "resnet18_events", "joint"), "sdcl": ("sdcl", "psta", "sdcl_events", "fusion_none")},
+    "tiny": {
+        "s3ce_net": (*PARTS, "resnet18_events", "joint"),
+        "sdcl": ("sdcl", "psta", "sdcl_events", "fusion_none"),
+        **{system.name: system.main for system in VIDEO_SYSTEMS},
+    },
     "demo": {name: system.main for name, system in SYSTEMS.items()},
     "study": _EVERYTHING,
     "paper": _EVERYTHING,
 }
 _SEEDS = {"study": 3, "paper": 3}
+# What a report shows unasked where that is not everything: the demo has a quarter of an hour.
+_SHOWN = {"demo": ("s3ce_net", "sdcl")}
+_OCCLUDED = ("walkers_occluded", "occluded_duke_video")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """rows: ablation rows that are trained, by the system they belong to. seeds: how many seeds of each."""
+    """rows: ablation rows that may be trained, by the system they belong to. seeds: how many seeds of each. shown: the systems that are
+    trained and shown where no method is asked for."""
 
     rows: dict[str, tuple[str, ...]]
     seeds: int
+    shown: tuple[str, ...]
 
     @property
     def all_rows(self) -> tuple[str, ...]:
         """The rows of all systems."""
-        return tuple(name for names in self.rows.values() for name in names)
+        return tuple(dict.fromkeys(name for names in self.rows.values() for name in names))
+
+    def asked(self, method: str) -> tuple[str, ...]:
+        """The systems that are trained and shown for a method: a row's own, every one for "all", `shown` for ""."""
+        if method and method != EVERYTHING:
+            return (system_of(method).name,)
+        return tuple(self.rows) if method else self.shown
 
 
 def plan(preset: str, dataset: str) -> Plan:
@@ -48,7 +65,8 @@ def plan(preset: str, dataset: str) -> Plan:
     if dataset not in DATASETS:
         raise ValueError(f"unknown data set {dataset!r}; choose one of {', '.join(DATASETS)}")
     rows = {name: names for name, names in _ROWS[preset].items() if DATASETS[dataset] or not SYSTEMS[name].video}
-    return Plan(rows, _SEEDS.get(preset, 1))
+    shown = AGAINST_OCCLUSION if dataset in _OCCLUDED else tuple(name for name in _SHOWN.get(preset, rows) if name in rows)
+    return Plan(rows, _SEEDS.get(preset, 1), shown)
 
 
 def check_trained(name: str, parameter: str, legal: tuple[str, ...], preset: str, dataset: str) -> str:
@@ -59,12 +77,18 @@ def check_trained(name: str, parameter: str, legal: tuple[str, ...], preset: str
     return name
 
 
+def check_method(method: str, preset: str, dataset: str) -> str:
+    """`method` if it may be asked for: a row that the preset trains, "all" or "". ValueError lists the rows otherwise."""
+    if method in ("", EVERYTHING):
+        return method
+    return check_trained(method, "METHOD", plan(preset, dataset).all_rows, preset, dataset)
+
+
 def trainings(preset: str, dataset: str, seed: int = 0, method: str = "") -> list[tuple[str, int, str]]:
-    """Every training as (row, seed, start), the start before who needs it; method: a row whose system alone is meant, "" for all."""
+    """Every training as (row, seed, start), the start before who needs it; method: as for `Plan.asked`."""
     found = plan(preset, dataset)
-    rows = found.all_rows
-    if method:
-        rows = found.rows[system_of(check_trained(method, "METHOD", rows, preset, dataset)).name]
+    check_method(method, preset, dataset)
+    rows = dict.fromkeys(name for system in found.asked(method) for name in found.rows[system])
     needed = dict.fromkeys(one for name in rows for one in (row(name).start, name) if one)
     return [(name, drawn, row(name).start) for drawn in range(seed, seed + found.seeds) for name in needed]
 
@@ -75,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--dataset", default="walkers", help=", ".join(DATASETS))
     parser.add_argument("--preset", default="demo", help=", ".join(PRESETS))
     parser.add_argument("--seed", type=int, default=0, help="first seed of the preset")
-    parser.add_argument("--method", default="", help="a row: the trainings of its system alone")
+    parser.add_argument("--method", default="", help='a row: the trainings of its system alone; "all": of every system')
     options = parser.parse_args(arguments)
     for name, seed, start in trainings(options.preset, options.dataset, options.seed, options.method):
         print(name, seed, start or "-")

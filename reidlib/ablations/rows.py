@@ -13,8 +13,9 @@ class Row:
     start: the row, at the same seed, whose trained weights this one begins with; "" for fresh weights, None for its own ReLU twin
     NAME_relu (see `reidlib.ablations.row`). The spiking rows of S3CE-Net begin with their twins: that was the one change that brought
     them near the twins (notebook 03), and with SSAM in the twin too it gets as much training as every other layer. reference: the row it
-    is compared with, of which it changes one thing; "" for none. published: how the paper's own ablation tables call it (column `method` of
-    reports/published), one name per table that holds it.
+    is compared with, of which it changes one thing; "" for none. published: how the paper's own ablation tables call it (see
+    `reidlib.analysis.published_ablations`), one name per table that holds it. completion: None for a network that sees the video as it is;
+    else it sees hidden thirds completed (VRSTC), and these are the fields of the preset's `CompletionSettings` that the row changes.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Row:
     start: str | None = None
     reference: str = "s3ce_net"
     published: tuple[str, ...] = ()
+    completion: dict | None = None
 
     def __post_init__(self):
         if self.start is None:

@@ -14,7 +14,6 @@ _ROWS = (
     Row("psta", "PSTA (frames alone)", "psta", "inputs", start="", reference=""),
     _variant("sdcl_events", "SDCL, events alone", "inputs", modalities=("events",)),
     Row("sdcl", "SDCL (frames + events)", "sdcl", "inputs", start="", reference="psta", published=_ITSELF),
-    Row("resnet18_frames", "ResNet-18 on frames", "resnet18_frames", "inputs", start="", reference="psta"),
     _variant("fusion_none", "no exchange", "fusion", "fusion: none", fusion="none"),
     _variant("fusion_concat", "concatenation", "fusion", "fusion: concat", fusion="concat"),
     _variant("fusion_add", "addition", "fusion", "fusion: addition", fusion="add"),

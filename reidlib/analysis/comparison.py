@@ -21,6 +21,19 @@ GROUPS = {
     "mappings": "Event deformable mappings",
     "pyramid": "Temporal pyramid",
     "training": "Degraded training video",
+    "loss": "Triplet loss",
+    "baseline": "Baseline",
+    "interaction": "Interaction and aggregation",
+    "order": "Order of the blocks",
+    "reading": "Readings of the source",
+    "learners": "Complementary learners",
+    "boosting": "Place of TSB",
+    "together": "Systems together",
+    "completion": "Completed video",
+    "regions": "Region completion",
+    "branches": "Branches and what they exchange",
+    "kernels": "Place of TKS",
+    "scales": "Big and small frames",
 }
 
 

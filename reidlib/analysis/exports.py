@@ -17,7 +17,7 @@ def write_exports(asked: ReIdentifier, experiment: Experiment, row: str, folder:
     """Everything that can be taken out of a trained row, into `folder`: the embeddings of the test part as Parquet, and the model as ONNX
     or, where it spikes, as a NIR graph of what NIR can hold. One line per file: file, MB, what was checked; or why there is none."""
     folder, name = Path(folder), f"{row}-seed{experiment.seed}"
-    settings = experiment.run_settings(row).with_data(experiment.store.cache_key)
+    settings = experiment.made_of(row)
     clips = collate([{**_first_clip(asked, experiment, i), "label": 0, "camera": 0, "row": i} for i in range(2)])
     example = {modality: clips[modality] for modality in asked.model.modalities}
     notes = {"model": settings["model"], "clips": json.dumps(settings["clips"]), "settings_hash": settings_hash(settings)}

@@ -1,4 +1,8 @@
-"""A system's own ablation tables beside ours: what each row changes here, and what it changed in the paper."""
+"""A system's own ablation tables beside ours: what each row changes here, and what it changed in the paper.
+
+A row says how the papers call it (`Row.published`): an ablation of SDCL by its name, which begins with what it varies ("SDCL, fusion:
+none"), one of the thesis by table and name ("Table 2.1: STIA"). What stands before the colon is its topic: rows of one are compared.
+"""
 
 import pandas as pd
 
@@ -18,27 +22,33 @@ def beside(system: System, means: pd.DataFrame, published: pd.DataFrame, metric:
     """
     trained = means[means["protocol"] == PROTOCOL].set_index("row")
     tables = published[(published["kind"] == "ablation") & (published["metric"] == metric)]
+    tables = tables.assign(called=[_called(*line) for line in zip(tables["table"], tables["method"], strict=True)])
     found = {}
-    for group in dict.fromkeys(one.group for one in system.rows if one.published and one.name != system.name):
-        names = [one.name for one in system.rows if one.group == group and one.published and one.name in trained.index]
+    for topic in dict.fromkeys(_topic(name) for name in row(system.name).published):
+        calls = {one.name: name for one in system.rows for name in one.published if _topic(name) == topic}
+        names = [name for name in calls if name != system.name and name in trained.index]
         if names and system.name in trained.index:
-            found[GROUPS[group]] = _table(system.name, names, trained, tables, metric)
+            group = next((row(name).group for name in names if name != system.parts[0]), row(names[0]).group)
+            about = tables[tables["called"].map(_topic) == topic]
+            found[GROUPS[group]] = _table([*names, system.name], calls, trained, about, metric)
     return found
 
 
-def _table(itself: str, names: list[str], trained: pd.DataFrame, tables: pd.DataFrame, metric: str) -> pd.DataFrame:
-    topic = _topic(row(names[0]).published[0])
-    own = next(name for name in row(itself).published if _topic(name) == topic)
-    about = tables[tables["method"].map(_topic) == topic]
-    lines = []
-    for name in (*names, itself):
+def _table(names: list[str], calls: dict[str, str], trained: pd.DataFrame, about: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """calls: how the paper calls each of the rows `names`, of which the last is the system itself."""
+    itself, lines = names[-1], []
+    for name in names:
         line = {"row": row(name).title, f"ours, {metric} (%)": f"{trained.loc[name, metric]:.1f}"}
         line["ours, difference"] = _signed(trained.loc[name, metric] - trained.loc[itself, metric], name == itself)
-        method = own if name == itself else row(name).published[0]
         for dataset, there in about.groupby("dataset", sort=False):
-            line |= _theirs(there.set_index("method"), method, own, dataset)
+            line |= _theirs(there.set_index("called"), calls[name], calls[itself], dataset)
         lines.append(line)
     return pd.DataFrame(lines).set_index("row")
+
+
+def _called(table: str, method: str) -> str:
+    """How `Row.published` names a published ablation."""
+    return method if method.startswith("SDCL, ") else f"{table}: {method}"
 
 
 def _theirs(there: pd.DataFrame, method: str, own: str, dataset: str) -> dict:

@@ -18,7 +18,6 @@ from reidlib.files import write_atomically, write_text
 from reidlib.reports import provenance
 from reidlib.reports.publish import insert_between
 from reidlib.reports.records import write_figure
-from reidlib.training import finished
 
 TWIN = "resnet18_events"
 SEVERITIES = (1, 3, 5)  # of each degradation: as many as a page can show and an hour can embed
@@ -34,12 +33,7 @@ def marks(system: System) -> tuple[str, str]:
 
 def finished_rows(experiment: Experiment) -> list[str]:
     """Rows of the systems shown whose every seed is trained with the settings of today."""
-
-    def done(name: str, seed: int) -> bool:
-        here = experiment.at(seed)
-        return finished(here.folder(name), here.run_settings(name).with_data(here.store.cache_key))
-
-    return [name for name in experiment.rows if all(done(name, seed) for seed in experiment.seeds)]
+    return [name for name in experiment.rows if all(experiment.is_trained(name, seed) for seed in experiment.seeds)]
 
 
 def publish_finished(experiment: Experiment, folder: str | Path, readme: str | Path | None = None) -> list[str]:

@@ -30,6 +30,7 @@ from reidlib.datasets.tracklets import (
 __all__ = [
     "COLUMNS",
     "DATASETS",
+    "GENERATED",
     "VIDEO_SETS",
     "ClipDataset",
     "ClipSettings",
@@ -51,11 +52,13 @@ __all__ = [
     "in_subset",
     "load_dataset",
     "make_index",
+    "part_labels",
     "train_loader",
     "unmatched_queries",
     "validation_split",
 ]
 _LATER = {
+    "body_parts": ("part_labels",),
     "clips": ("ClipDataset", "ClipSettings", "PKSampler", "collate", "eval_batches", "train_loader"),
     "degrade": ("Degradation",),
     "frames": ("frame_times",),
@@ -70,12 +73,12 @@ def __getattr__(name: str):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _walkers(data: str | None, folder: Path, options: dict, workers: int | None) -> TrackletStore:
+def _walkers(fixed: dict, data: str | None, folder: Path, options: dict, workers: int | None) -> TrackletStore:
     from reidlib.datasets import walkers
 
     if data:
-        raise ValueError(f'"walkers" is generated and takes no data ({data}); recorded gaits are the option gait=<folder of BVH files>')
-    settings = _settings(walkers.WalkersSettings, options, "walkers")
+        raise ValueError(f"walkers are generated and take no data ({data}); recorded gaits are the option gait=<folder of BVH files>")
+    settings = _settings(walkers.WalkersSettings, fixed | options, "walkers")
     return walkers.build(settings, _file(folder, "walkers", settings), workers)
 
 
@@ -105,11 +108,13 @@ def _own(data: str | None, folder: Path, options: dict, workers: int | None) -> 
     return own_data.build(data, settings, _file(folder, "own", settings, str(Path(data).resolve())), workers)
 
 
+#: Sets that are generated, each seed with people and cameras of its own -> what they change of `WalkersSettings`.
+GENERATED = {"walkers": {}, "walkers_occluded": {"occluder": 0.7}}
 VIDEO_SETS = ("prid2011", "ilids_vid", "mars", "duke_video", "occluded_duke_video", "ls_vid", "evreid")
 #: Name -> function (data, folder, options, workers) -> store. A new set is one file and one line here; a set of video frames, one line
 #: in `video_sets.SETS`.
 DATASETS: dict[str, Callable[[str | None, Path, dict, int | None], TrackletStore]] = {
-    "walkers": _walkers,
+    **{name: partial(_walkers, fixed) for name, fixed in GENERATED.items()},
     "event_reid": _event_reid,
     "own": _own,
     **{name: partial(_video_set, name) for name in VIDEO_SETS},

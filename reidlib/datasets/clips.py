@@ -67,6 +67,8 @@ class ClipDataset(Dataset):
     labels: person ids in label order (None: the sorted ids of `index`).
     modalities: what items hold, "events", "frames" or both. "frames" is float32 [T, 3, H, W]: at step t the video frame nearest to the
         middle of the t-th event bin, normalised, under the events' flip, shift and box (see `frames.ClipVideo`).
+    parts: a companion of the store with the body part of every pixel (see `part_labels`); items then hold "parts" too, int64 [T, H, W]
+        (eval [n, T, H, W]): labels of the pixels of "frames", which they need.
     degradation: what is done to the video, and to the events if it says so (see `views.DegradedStore`).
     shuffled: seed of a control in which every tracklet has another person's events (see `views.ShuffledEvents`)."""
 
@@ -81,6 +83,7 @@ class ClipDataset(Dataset):
         modalities: tuple[str, ...] = ("events",),
         degradation: Degradation | None = None,
         shuffled: int | None = None,
+        parts: TrackletStore | None = None,
     ):
         self.modalities = checked_modalities(modalities)
         if degradation is not None:
@@ -90,6 +93,9 @@ class ClipDataset(Dataset):
         self.store, self.settings, self.train, self.seed = store, settings, train, seed
         self.keys = index["key"].tolist()
         self.video = ClipVideo(store, index, settings.size, settings.steps) if "frames" in self.modalities else None
+        if parts is not None and self.video is None:
+            raise ValueError("parts are labels of frames, and these clips have none: add 'frames' to modalities")
+        self.parts = parts
         self.persons, self.cameras = index["person"].to_numpy(), index["camera"].to_numpy()
         self.labels = sorted(set(self.persons.tolist())) if labels is None else list(labels)
         self._label = {person: label for label, person in enumerate(self.labels)}
@@ -122,6 +128,8 @@ class ClipDataset(Dataset):
         if self.video is not None:
             geometry = clip_geometry(self.video.sensors[row], settings, self.seed, draw)
             clip["frames"] = self.video.clips(row, [(start, stop)], geometry, drawn_degradation(settings.degrade, self.seed, draw))[0]
+            if self.parts is not None:
+                clip["parts"] = self.video.labels(row, [(start, stop)], self.parts, geometry)[0]
         return clip
 
     def _eval_clips(self, row: int) -> dict[str, torch.Tensor]:
@@ -132,6 +140,8 @@ class ClipDataset(Dataset):
             clips["events"] = torch.from_numpy(np.stack([self._event_frames(events.window(a, b), a, b) for a, b in edges]))
         if self.video is not None:
             clips["frames"] = self.video.clips(row, edges)
+            if self.parts is not None:
+                clips["parts"] = self.video.labels(row, edges, self.parts)
         return clips
 
     def _event_frames(self, events: Events, start: int, stop: int) -> np.ndarray:
@@ -239,10 +249,10 @@ class PKSampler:
 
 
 def collate(items: list[dict]) -> dict:
-    """One batch of training items: "events" [B, T, 2, H, W], "frames" [B, T, 3, H, W] (those they hold), "label", "camera" and "row"
-    int64 [B]."""
+    """One batch of training items: "events" [B, T, 2, H, W], "frames" [B, T, 3, H, W], "parts" [B, T, H, W] (those they hold), "label",
+    "camera" and "row" int64 [B]."""
     numbers = {name: torch.tensor([item[name] for item in items]) for name in ("label", "camera", "row")}
-    return {**{name: torch.stack([item[name] for item in items]) for name in MODALITIES if name in items[0]}, **numbers}
+    return {**{name: torch.stack([item[name] for item in items]) for name in (*MODALITIES, "parts") if name in items[0]}, **numbers}
 
 
 def train_loader(dataset: ClipDataset, sampler: PKSampler, workers: int = 0, pin_memory: bool = False) -> DataLoader:

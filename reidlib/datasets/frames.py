@@ -1,4 +1,4 @@
-"""The video half of a clip: which frame belongs to which event bin, and the events' geometric transform on pictures.
+"""The video half of a clip: which frame belongs to which event bin, and the events' geometric transform on pictures and their labels.
 
 Clocks. Events carry microseconds since the start of the recording. Stored video frames carry no time of their own; `frame_times` finds it.
 Walkers: the simulator puts frame i of the 120 Hz video at i / 120 s, and every fourth one is stored, so that stored frame j lies at
@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 from reidlib.datasets.degrade import Degradation, degrade
 from reidlib.events.augment import Geometry
 
+UNKNOWN = 255  # label of a pixel that nobody knows anything of
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures, red, green, blue
 
 
@@ -37,14 +38,33 @@ class ClipVideo:
         else. Raises ValueError for a tracklet without video."""
         key = self.keys[row]
         video = video_of(self.store, key)
-        if key not in self._times:
-            self._times[key] = frame_times(self.store, key, len(video))
-        chosen = np.concatenate([nearest_frames(self._times[key], start, stop, self.steps) for start, stop in edges])
+        chosen = self._chosen(key, len(video), edges)
         seen = video[chosen] if degradation is None else degrade(video[chosen], degradation, key)
         pictures = normalised(seen)  # [n * T, 3, h, w]
         if geometry is not None:
             pictures = transformed(pictures, geometry, self.sensors[row])
         return resized(pictures, self.size).unflatten(0, (len(edges), self.steps))
+
+    def labels(self, row: int, edges: list[tuple[int, int]], parts, geometry: Geometry | None = None) -> torch.Tensor:
+        """The labels of the same frames from their companion `parts` (see `part_labels`): int64 `[n, T, H, W]`; unknown is what a shift
+        uncovers and a box erases.
+
+        Raises ValueError where they are not as many and as large as the frames."""
+        key, shape = self.keys[row], video_of(self.store, self.keys[row]).shape[:3]
+        found = parts.frames(key)
+        if found is None or found.shape != shape:
+            raise ValueError(f"tracklet {key!r}: labels {None if found is None else found.shape} do not fit its frames {shape}")
+        labels = found[self._chosen(key, len(found), edges), None]  # [n * T, 1, h, w]
+        if geometry is not None:
+            labels = transformed(labels, geometry, self.sensors[row], UNKNOWN)
+        sized = interpolate(torch.from_numpy(np.ascontiguousarray(labels)), size=tuple(self.size), mode="nearest-exact")
+        return sized[:, 0].long().unflatten(0, (len(edges), self.steps))
+
+    def _chosen(self, key: str, count: int, edges: list[tuple[int, int]]) -> np.ndarray:
+        """Positions of the frames of all steps of all clips."""
+        if key not in self._times:
+            self._times[key] = frame_times(self.store, key, count)
+        return np.concatenate([nearest_frames(self._times[key], start, stop, self.steps) for start, stop in edges])
 
 
 def video_of(store, key: str) -> np.ndarray:
@@ -90,19 +110,19 @@ def normalised(frames: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis((colour.astype(np.float32) / 255 - mean) / std, -1, 1))  # [N, 3, h, w]
 
 
-def transformed(pictures: np.ndarray, geometry: Geometry, sensor: tuple[int, int]) -> np.ndarray:
-    """Pictures `[N, C, h, w]` mirrored, moved and emptied (0) as the events of a sensor of (width, height) pixels were; a new array."""
+def transformed(pictures: np.ndarray, geometry: Geometry, sensor: tuple[int, int], empty: float = 0) -> np.ndarray:
+    """Pictures `[N, C, h, w]` mirrored, moved and emptied as the events of a sensor of (width, height) pixels were; a new array."""
     N, C, h, w = pictures.shape
     across, down = w / sensor[0], h / sensor[1]
     mirrored = pictures[..., ::-1] if geometry.flipped else pictures
     dx, dy = round(geometry.dx * across), round(geometry.dy * down)
-    moved = np.zeros((N, C, h, w), pictures.dtype)
+    moved = np.full((N, C, h, w), empty, pictures.dtype)
     rows, columns = (slice(max(d, 0), n + min(d, 0)) for d, n in ((dy, h), (dx, w)))
     from_rows, from_columns = (slice(max(-d, 0), n + min(-d, 0)) for d, n in ((dy, h), (dx, w)))
     moved[..., rows, columns] = mirrored[..., from_rows, from_columns]
     if geometry.box is not None:
         left, top, right, bottom = geometry.box
-        moved[..., round(top * down) : round(bottom * down), round(left * across) : round(right * across)] = 0
+        moved[..., round(top * down) : round(bottom * down), round(left * across) : round(right * across)] = empty
     return moved
 
 

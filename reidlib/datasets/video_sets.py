@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pandas as pd
@@ -37,6 +38,23 @@ def load(name: str, data: str, options: dict, path: Path, workers: int | None = 
 
     options: fields of the set's own settings, of `video_events.ConversionSettings` and, where SDCL's events may be had, of
     `sdcl_events.RecordedSettings`. Raises ValueError that lists the legal ones for another."""
+    found, module, chosen = _chosen(name, options)
+    rows = module.rows(Path(data), chosen[0])
+    if found.chunks and chosen[2].recorded:
+        return sdcl_events.build(name, data, rows, chosen[1], chosen[2], path, workers)
+    if name == evreid.NAME and chosen[0].pictures:
+        return evreid.build(data, rows, chosen[1], chosen[0], path, workers)
+    return video_events.build(name, data, rows, chosen[1], path, workers)
+
+
+def conversion(name: str, data: str, options: dict) -> tuple[video_events.ConversionSettings, list[dict]]:
+    """How the frames of a set are stored, and its rows with the frames' files; arguments and errors as for `load`."""
+    _, module, chosen = _chosen(name, options)
+    return chosen[1], module.rows(Path(data), chosen[0])
+
+
+def _chosen(name: str, options: dict) -> tuple[VideoSet, ModuleType, list]:
+    """The set, its module, and its settings of each kind."""
     found = SETS[name]
     module = importlib.import_module(f"{__package__}.{found.module}")
     kinds = [getattr(module, found.settings), video_events.ConversionSettings] + [sdcl_events.RecordedSettings] * found.chunks
@@ -46,13 +64,7 @@ def load(name: str, data: str, options: dict, path: Path, workers: int | None = 
     if unknown:
         raise ValueError(f"unknown option {unknown[0]!r} of data set {name!r}; legal: {', '.join(legal)}")
     given = {**options, **found.fixed}
-    chosen = [kind(**{key: given[key] for key in some if key in given}) for kind, some in zip(kinds, fields, strict=True)]
-    rows = module.rows(Path(data), chosen[0])
-    if found.chunks and chosen[2].recorded:
-        return sdcl_events.build(name, data, rows, chosen[1], chosen[2], path, workers)
-    if name == evreid.NAME and chosen[0].pictures:
-        return evreid.build(data, rows, chosen[1], chosen[0], path, workers)
-    return video_events.build(name, data, rows, chosen[1], path, workers)
+    return found, module, [kind(**{key: given[key] for key in some if key in given}) for kind, some in zip(kinds, fields, strict=True)]
 
 
 def compared(name: str, index: pd.DataFrame) -> pd.DataFrame:

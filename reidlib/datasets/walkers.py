@@ -95,22 +95,22 @@ def camera_of(settings: WalkersSettings, camera: int) -> scene.Camera:
     return scene.draw_camera(settings.rng("camera", camera), settings.yaw[camera])
 
 
-def make_tracklet(
-    settings: WalkersSettings,
-    person: int,
-    camera: int,
-    repeat: int,
-    standing: bool = False,
-    want_parts: bool = False,
-    sensor: SimulatorSettings | None = None,
-    alter: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-):
-    """One tracklet before it is stored: (Sample, part map uint8 [N, H, W] of the stored frames or None).
+@dataclass(frozen=True)
+class Film:
+    """What a shot shows before any camera's sensor sees it. video, parts uint8 [N, H, W]: the whole picture at `fps`, and its body parts
+    (`PARTS`) or None. corner [N, 2]: (x, y) of the moving box. attributes: what the store keeps of the tracklet."""
 
-    standing: the person does not move (a check of the simulator). want_parts: also the number of the body part per pixel (`PARTS`).
-    sensor: another event camera in the same place, looking at the same film (None: `sensor_of` the shot, as stored).
-    alter: changes the film before sensor and camera see it: (whole picture uint8 [N, H, W] at `fps`, corner [N, 2] of the box) -> film."""
-    at, size = (person, camera, repeat), (settings.height, settings.width)
+    video: np.ndarray
+    parts: np.ndarray | None
+    corner: np.ndarray
+    shot: scene.Shot
+    attributes: dict
+
+
+def film(settings: WalkersSettings, at: tuple[int, int, int], standing: bool = False, want_parts: bool = False) -> Film:
+    """The film of tracklet (person, camera, repeat). standing: the person does not move."""
+    person, camera, _ = at
+    size = (settings.height, settings.width)
     who, cam = identity(settings, person), camera_of(settings, camera)
     shot = scene.draw_shot(settings.rng("shot", *at), cam, settings.yaw_jitter)
     times = np.arange(round(settings.fps * settings.seconds) + 1) / settings.fps
@@ -129,13 +129,39 @@ def make_tracklet(
         scene.occluders(settings.rng("occluder", *at), settings.occluder, corner, canvas, size),
         scene.tone_curve(shot.gain, cam.gamma, settings.dim), canvas, want_parts,
     )  # fmt: skip
-    video = video if alter is None else alter(video, corner)
-    events = crop_events(_sense(settings, video, sensor or sensor_of(settings, shot), at), corner, settings.fps, size)
-    frames = _noisy(crop_frames(video, corner, size), settings, at)
     attributes = {"identity": asdict(who), "camera": asdict(cam), "shot": asdict(shot)}
     attributes |= {"speed": speed, "walk": source, "box": corner, "canvas": canvas}
-    sample = Sample(events, frames, attributes, duration=float(times[-1]))
-    return sample, crop_frames(parts, corner, size) if want_parts else None
+    return Film(video, parts, corner, shot, attributes)
+
+
+def make_tracklet(
+    settings: WalkersSettings,
+    person: int,
+    camera: int,
+    repeat: int,
+    standing: bool = False,
+    want_parts: bool = False,
+    sensor: SimulatorSettings | None = None,
+    alter: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+):
+    """One tracklet before it is stored: (Sample, part map uint8 [N, H, W] of the stored frames or None).
+
+    standing: the person does not move (a check of the simulator). want_parts: also the number of the body part per pixel (`PARTS`).
+    sensor: another event camera in the same place, looking at the same film (None: `sensor_of` the shot, as stored).
+    alter: changes the film before sensor and camera see it: (whole picture uint8 [N, H, W] at `fps`, corner [N, 2] of the box) -> film."""
+    at, size = (person, camera, repeat), (settings.height, settings.width)
+    taken = film(settings, at, standing, want_parts)
+    corner, video = taken.corner, taken.video if alter is None else alter(taken.video, taken.corner)
+    events = crop_events(_sense(settings, video, sensor or sensor_of(settings, taken.shot), at), corner, settings.fps, size)
+    frames = _noisy(crop_frames(video, corner, size), settings, at)
+    sample = Sample(events, frames, taken.attributes, duration=(len(video) - 1) / settings.fps)
+    return sample, crop_frames(taken.parts, corner, size) if want_parts else None
+
+
+def part_map(settings: WalkersSettings, person: int, camera: int, repeat: int) -> np.ndarray:
+    """The number of the body part (`PARTS`) of every pixel of a tracklet's stored frames, uint8 [N, H, W]."""
+    taken = film(settings, (person, camera, repeat), want_parts=True)
+    return crop_frames(taken.parts, taken.corner, (settings.height, settings.width))
 
 
 def render_tracklet(settings: WalkersSettings, person: int, camera: int, repeat: int) -> tuple[np.ndarray, Events]:
@@ -199,22 +225,33 @@ def frame_times(fps: int, count: int) -> np.ndarray:
     return np.rint(np.arange(count) * (FRAME_STEP * 1e6 / fps)).astype(np.int64)
 
 
-def film_again(store, key: str, alter: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Sample:
-    """A tracklet of a finished store generated again with a changed film (`alter` of `make_tracklet`), seen by the same sensor.
+def settings_of(store, why: str) -> WalkersSettings:
+    """The settings that a finished store was made with. Recorded gaits are those of the folder that this process gave to `build`: a store
+    knows their content alone.
 
-    Recorded gaits are those of the folder that this process gave to `build`: a store knows their content alone.
-    Raises ValueError for a store of another code version, for one whose recorded gaits are not known and where the path of the box is
-    no longer what was stored."""
+    why: what is asked for, as the ValueError says it that a store of another code version raises, and one whose recorded gaits are not
+    known."""
     stored = dict(store.settings)
     code, gait = stored.pop("code"), stored.pop("gait")
     if code != CODE_VERSION or (gait and gait not in _GAITS):
         cause = f"it was made by code version {code}, this is {CODE_VERSION}"
         if code == CODE_VERSION:
             cause = "its walks are recorded ones, and their folder is not known: load the set with the option gait"
-        raise ValueError(f"tracklet {key} of this store cannot be filmed again: {cause}")
-    stored["gait"] = _GAITS[gait] if gait else ""
-    at = map(int, re.fullmatch(r"p(\d+)/c(\d+)/t(\d+)", key).groups())
-    sample, _ = make_tracklet(WalkersSettings(**stored), *at, alter=alter)
+        raise ValueError(f"{why}: {cause}")
+    return WalkersSettings(**stored, gait=_GAITS[gait] if gait else "")
+
+
+def place_of(key: str) -> tuple[int, int, int]:
+    """(person, camera, repeat) of a tracklet's key."""
+    return tuple(map(int, re.fullmatch(r"p(\d+)/c(\d+)/t(\d+)", key).groups()))
+
+
+def film_again(store, key: str, alter: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Sample:
+    """A tracklet of a finished store generated again with a changed film (`alter` of `make_tracklet`), seen by the same sensor.
+
+    Raises ValueError where `settings_of` does and where the path of the box is no longer what was stored."""
+    settings = settings_of(store, f"tracklet {key} of this store cannot be filmed again")
+    sample, _ = make_tracklet(settings, *place_of(key), alter=alter)
     if not np.array_equal(sample.attributes["box"], store.attributes(key)["box"]):
         raise ValueError(f"tracklet {key} filmed again has another box than the stored one: was the generator changed? Build the set again")
     return sample

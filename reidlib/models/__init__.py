@@ -16,7 +16,16 @@ from reidlib.models.sdcl import SDCL
 from reidlib.models.tclnet import TCLNet
 from reidlib.models.vrstc import VRSTC
 
-__all__ = ["MODELS", "NeuronSettings", "ReidOutput", "SamplingSettings", "build_model", "record_firing_rates", "spiking_layers"]
+__all__ = [
+    "MODELS",
+    "SUPERVISED",
+    "NeuronSettings",
+    "ReidOutput",
+    "SamplingSettings",
+    "build_model",
+    "record_firing_rates",
+    "spiking_layers",
+]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "s3ce_net": S3CENet,
@@ -32,6 +41,10 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "bicnet_tks": BiCnetTKS,
     "vrstc": VRSTC,
 }
+
+
+#: Models whose training can learn from labels of body parts; one that will has `supervised` True and takes `parts`, `[B, T, H, W]`.
+SUPERVISED = ("ianet", "tclnet", "rfcnet")
 
 
 def build_model(name: str, num_classes: int, **options) -> nn.Module:

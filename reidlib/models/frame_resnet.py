@@ -11,7 +11,8 @@ class FrameResNet(nn.Module):
     """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`).
 
     D = 32 * width for ResNet-50, 8 * width for ResNet-18. backbone, width, pretrained: see `ImageResNet`. pooling over positions:
-    "mean" or "max"; over frames always the mean. embedding: "neck" (after the BN-neck) or "feature" (before).
+    "mean" or "max"; over frames always the mean. metric, embedding: features behind the BN-neck ("neck") or before ("feature"), for the
+    metric loss and the test.
     """
 
     modalities = ("frames",)
@@ -22,14 +23,15 @@ class FrameResNet(nn.Module):
         backbone: str = "resnet50",
         width: int = 64,
         pooling: str = "mean",
+        metric: str = "neck",
         embedding: str = "neck",
         pretrained: bool = False,
     ):
         super().__init__()
-        check_places(embedding=embedding)
+        check_places(metric=metric, embedding=embedding)
         self.backbone = ImageResNet(backbone, width, pretrained)
         self.neck = BNNeck(self.backbone.channels, num_classes)
-        self.pooling, self.embedding = pooling, embedding
+        self.pooling, self.metric, self.embedding = pooling, metric, embedding
 
     def forward(self, frames: Tensor) -> Tensor | ReidOutput:
         check_clips(frames, "frames", 3)
@@ -37,7 +39,8 @@ class FrameResNet(nn.Module):
         feature = pool_positions(maps, self.pooling).unflatten(0, frames.shape[:2]).mean(1)  # [B, D]
         if not self.training:
             return self.neck.norm(feature) if self.embedding == "neck" else feature
-        return ReidOutput([feature], [self.neck(feature)[1]])
+        normalised, logits = self.neck(feature)
+        return ReidOutput([normalised if self.metric == "neck" else feature], [logits])
 
 
 def resnet50(num_classes: int, **options) -> FrameResNet:

@@ -54,6 +54,7 @@ class IANet(nn.Module):
         super().__init__()
         check_places(metric=metric, embedding=embedding)
         self.modalities = checked_input(inputs)
+        self.supervised = bool(part_weight) and block in ("ia", "stia") and bool(stages)
         stia = {"parts": parts, "relations": relations, "shared_relations": shared_relations, "part_pooling": part_pooling}
         make = block_maker(block, order, stia)
         self.backbone = VideoResNet(backbone, width, pretrained, {stage: [make] for stage in stages}, CHANNELS[self.modalities[0]])

@@ -71,6 +71,7 @@ class RFCnet(nn.Module):
         if len(bands) != 4:
             raise ValueError(f"{len(bands)} bands: give the labels of head, upper body, lower body and shoes")
         self.modalities, self.size, self.stages = checked_input(inputs), tuple(size), tuple(sorted(stages))
+        self.supervised = bool(cut_weight and adaptive) or bool(foreground_weight and foreground != "none")
         options = dict(regions=regions, adaptive=adaptive, srfc=srfc, trfc=trfc, order=order, foreground=foreground, **block)
         made = {stage: [partial(RegionCompletion, size=stage_size(self.size, stage), **options)] for stage in self.stages}
         blocks = {stage: [*made.get(stage, ()), *(after or {}).get(stage, ())] for stage in {*made, *(after or {})}}

@@ -61,7 +61,7 @@ class TCLNet(nn.Module):
         check_places(metric=metric, embedding=embedding)
         if learners < 1:
             raise ValueError(f"{learners} learners: TCLNet needs at least 1")
-        self.modalities = checked_input(inputs)
+        self.modalities, self.supervised = checked_input(inputs), bool(part_weight) and bool(ia)
         after = blocks_by_stage(ia, tsb, tsb_reading)
         self.backbone = VideoResNet(backbone, width, pretrained, after, CHANNELS[self.modalities[0]])
         channels = self.backbone.channels

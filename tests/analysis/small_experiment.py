@@ -67,7 +67,7 @@ class SmallExperiment(Experiment):
         self.data = self.gait = ""
         settings = replace(ClipSettings(steps=4, size=_SIZE, seconds=0.25), **clips)
         known = _ROWS | (_VIDEO_ROWS if video else {})
-        self.settings = Preset(known, seeds, "small", "small", {}, _MODELS, settings, TrainSettings())
+        self.settings = Preset(known, seeds, tuple(known), "small", "small", {}, _MODELS, settings, TrainSettings())
         self.method = method and self.check_trained(method, "METHOD")
 
     @cached_property

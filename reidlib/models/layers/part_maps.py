@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reidlib.datasets.frames import UNKNOWN
+
 PARTS = ("head", "upper body", "lower body", "shoes")
-UNKNOWN = 255
 
 
 def part_loss(logits: Tensor, parts: Tensor) -> Tensor:
