@@ -75,10 +75,11 @@ def paired(experiment: Experiment, name: str, reference: str, protocols: tuple[s
     people, seed_spread the luck of training.
     """
     scores = {key: experiment.average_precisions(key, protocols) for key in (name, reference)}
-    return _difference(name, reference, scores, experiment.query_people(protocols), seed)
+    return difference(name, reference, scores, experiment.query_people(protocols), seed)
 
 
-def _difference(name: str, reference: str, scores: dict[str, np.ndarray], people: np.ndarray, seed: int) -> dict:
+def difference(name: str, reference: str, scores: dict[str, np.ndarray], people: np.ndarray, seed: int = 0) -> dict:
+    """The line of `paired` from scores per seed and query, `[seeds, queries]` each, of rows `name` and `reference`."""
     a, b = scores[name], scores[reference]
     interval = paired_difference(a, b, groups=people, seed=seed)
     per_seed = np.nanmean(a - b, axis=1)
@@ -102,7 +103,7 @@ def difference_table(experiment: Experiment, names: tuple[str, ...], seed: int =
     pairs = {name: reference_of(name) for name in names if reference_of(name) in names}
     scores = {name: experiment.average_precisions(name) for name in dict.fromkeys((*pairs, *pairs.values()))}
     people = experiment.query_people()
-    found = [{"group": row(name).group} | _difference(name, pairs[name], scores, people, seed) for name in pairs]
+    found = [{"group": row(name).group} | difference(name, pairs[name], scores, people, seed) for name in pairs]
     if not found:
         raise ValueError(f"none of the rows {', '.join(names)} stands beside the row it is compared with: nothing to compare")
     return pd.DataFrame(found)

@@ -5,7 +5,7 @@ import pandas as pd
 
 from reidlib.analysis.ranked import WINDOW
 from reidlib.analysis.samples import tracklet_clips
-from reidlib.datasets import TrackletStore, describe, unmatched_queries
+from reidlib.datasets import GENERATED, TrackletStore, describe, unmatched_queries
 from reidlib.datasets.degrade import KINDS, Degradation, degrade
 from reidlib.datasets.frames import video_of
 from reidlib.events import Events, event_frames
@@ -28,6 +28,11 @@ def _video(source: str, terms: str = "those of the release") -> dict[str, str]:
 ABOUT = {
     "walkers": {
         "what": "generated people walking past still cameras: 3-D bodies rendered to video, video turned into events",
+        "source": "made by this library from its settings and seed, no download",
+        "terms": "generated: no recorded person is shown",
+    },
+    "walkers_occluded": {
+        "what": "the people of walkers, behind posts, low obstacles and things that pass by: the built-in stand-in for Occluded-Duke-Video",
         "source": "made by this library from its settings and seed, no download",
         "terms": "generated: no recorded person is shown",
     },
@@ -65,7 +70,7 @@ def data_card(experiment: Experiment) -> pd.DataFrame:
         "picture (height × width)": f"{_range(index['height'])} × {_range(index['width'])} pixels",
         "video": _video(index),
     }
-    if experiment.dataset == "walkers":
+    if experiment.dataset in GENERATED:
         recorded = "recorded walks (BVH files) drive the generated bodies" if settings["gait"] else "generated, each person their own"
         facts |= {"gait": recorded, "harder": _harder(settings)}
     return pd.DataFrame({"value": facts}).rename_axis("fact")

@@ -8,7 +8,7 @@ import pandas as pd
 from reidlib.analysis.data_views import camera_name, counts_over_time, median_tracklets
 from reidlib.config import preset
 from reidlib.datasets import TrackletStore, load_dataset
-from reidlib.datasets.walkers import WalkersSettings, make_tracklet, sensor_of
+from reidlib.datasets.walkers import WalkersSettings, make_tracklet, sensor_of, settings_of
 from reidlib.datasets.walkers_scene import Shot
 from reidlib.events import IDEAL, Events, SimulatorSettings, event_frames, filters
 from reidlib.experiment import Experiment
@@ -36,9 +36,9 @@ def variants(stored: SimulatorSettings) -> dict[str, SimulatorSettings]:
 
 def walkers_settings(experiment: Experiment) -> WalkersSettings:
     """The settings that the set of `experiment` was made with. ValueError for a set that was not generated."""
-    if experiment.dataset != "walkers":
+    if not experiment.generated:
         raise ValueError(f"only generated films can be filmed again with another sensor, not {experiment.dataset!r}")
-    return WalkersSettings(**experiment.settings.data, **({"gait": str(experiment.gait)} if experiment.gait else {}))
+    return settings_of(experiment.store, "the films of this set cannot be filmed again with another sensor")
 
 
 def filmed_again(experiment: Experiment, key: str) -> dict[str, Events]:

@@ -39,8 +39,8 @@ def finished_rows(experiment: Experiment) -> list[str]:
 def publish_finished(experiment: Experiment, folder: str | Path, readme: str | Path | None = None) -> list[str]:
     """Write what is finished of the first system shown into `folder`; returns the names of its rows.
 
-    Files: scores.csv, means.csv, differences.csv, two figures and README.md; where the system takes video also robustness.csv, claims.csv
-    and their figure. readme: a Markdown file with the system's two `marks`; means and verdicts replace what stands between them.
+    Files: scores.csv, means.csv, differences.csv, two figures and README.md; for SDCL also robustness.csv, claims.csv and their figure.
+    readme: a Markdown file with the system's two `marks`; means and verdicts replace what stands between them.
     Raises ValueError where the baseline is not finished: there would be nothing to compare with.
     """
     folder, names, system = Path(folder), finished_rows(experiment), experiment.systems[0]
@@ -54,7 +54,7 @@ def publish_finished(experiment: Experiment, folder: str | Path, readme: str | P
         differences = pd.concat([differences, against_twin], ignore_index=True)
     means = mean_over_seeds(scores)
     tables = {"scores": scores, "means": means, "differences": differences}
-    conditions = _robustness(experiment, names, folder) if system.video and set(system.main) <= set(names) else {}
+    conditions = _robustness(experiment, names, folder) if system.name == "sdcl" and set(system.main) <= set(names) else {}
     for name, table in (tables | conditions).items():
         write_atomically(folder / f"{name}.csv", lambda path, table=table: table.round(4).to_csv(path, index=False))
     _figures(scores, differences, folder)
@@ -98,7 +98,7 @@ def _summary(experiment: Experiment, means: pd.DataFrame, found: list[str]) -> s
     made = provenance()
     note = f"{experiment.dataset}, {experiment.preset}, seeds {', '.join(map(str, experiment.seeds))}: mean ± standard deviation over seeds"
     machine = f"{made['hardware']['cpu']}, {made['hardware']['cores']} cores; commit {made['commit']}"
-    return "\n".join([*_markdown(table), "", *(f"* {sentence}" for sentence in found), "", f"{note}; {machine}."])
+    return "\n".join([*markdown(table), "", *(f"* {sentence}" for sentence in found), "", f"{note}; {machine}."])
 
 
 def _spread(mean: float, spread: float) -> str:
@@ -124,11 +124,11 @@ def _page(
         "",
         "## mAP over seeds (%)",
         "",
-        *_markdown(shown[["title", "protocol", "seeds", "mAP", "mAP_spread", "rank1", "queries"]]),
+        *markdown(shown[["title", "protocol", "seeds", "mAP", "mAP_spread", "rank1", "queries"]]),
         "",
         "## Paired differences, both directions, 95 % intervals over people",
         "",
-        *_markdown(readable(differences).reset_index()),
+        *markdown(readable(differences).reset_index()),
         "",
         *(f"* {sentence}" for sentence in found),
         "",
@@ -141,7 +141,8 @@ def _page(
     return "\n".join(lines)
 
 
-def _markdown(table: pd.DataFrame) -> list[str]:
+def markdown(table: pd.DataFrame) -> list[str]:
+    """Lines of a Markdown table; empty cells where a value is missing."""
     head = ["| " + " | ".join(map(str, table.columns)) + " |", "|" + "---|" * len(table.columns)]
     return head + ["| " + " | ".join("" if pd.isna(cell) else str(cell) for cell in row) + " |" for row in table.itertuples(index=False)]
 

@@ -33,8 +33,9 @@ def small():
     key = "p0001/c1/t0"
     sample, _ = walkers.make_tracklet(settings, 1, 1, 0)
     index = pd.DataFrame({"key": [key], "person": [1], "camera": [1]})
-    store = SimpleNamespace(attributes=lambda key: {"shot": asdict_of(sample.attributes["shot"])})
-    experiment = SimpleNamespace(dataset="walkers", settings=SimpleNamespace(data=SMALL), gait="", index=index, store=store)
+    stored = asdict(settings) | {"code": walkers.CODE_VERSION}
+    store = SimpleNamespace(attributes=lambda key: {"shot": asdict_of(sample.attributes["shot"])}, settings=stored)
+    experiment = SimpleNamespace(dataset="walkers", generated=True, index=index, store=store)
     return experiment, key, sample.events
 
 
@@ -68,7 +69,7 @@ def test_late_share_tells_where_in_a_step_of_the_film_events_lie(small):
 
 def test_only_generated_films_can_be_seen_again():
     with pytest.raises(ValueError, match="not 'event_reid'"):
-        views.walkers_settings(SimpleNamespace(dataset="event_reid"))
+        views.walkers_settings(SimpleNamespace(dataset="event_reid", generated=False))
 
 
 def test_the_realistic_preset_is_what_a_shot_in_daylight_uses():

@@ -16,8 +16,7 @@ def experiment(tmp_path, monkeypatch):
     found = SmallExperiment(tmp_path, seeds=2)
     found.settings = replace(found.settings, rows={"s3ce_net": ("resnet18_events", "sew_resnet18", "s3ce_net", "joint")})
     done = {(name, seed) for name in ("resnet18_events", "sew_resnet18", "s3ce_net") for seed in (0, 1)} | {("joint", 0)}
-    folders = {found.folder(name, seed) for name, seed in done}
-    monkeypatch.setattr(study, "finished", lambda folder, plain: folder in folders)
+    monkeypatch.setattr(found, "is_trained", lambda name, seed: (name, seed) in done)
     return found
 
 
@@ -60,8 +59,7 @@ UNDER = {"robustness.csv", "claims.csv", "robustness.png"}
 def published(folder, monkeypatch, done, method="sdcl"):
     """The files of a study with video of which `done` is trained, and its README."""
     experiment = Filmed(folder, seeds=2, video=True, method=method)
-    folders = {experiment.folder(name, seed) for name in done for seed in (0, 1)}
-    monkeypatch.setattr(study, "finished", lambda folder, plain: folder in folders)
+    monkeypatch.setattr(experiment, "is_trained", lambda name, seed: name in done)
     assert 3 in study.SEVERITIES  # what the claims are about
     monkeypatch.setattr(study, "SEVERITIES", (3,))  # every further one takes as long
     readme = folder / "README.md"
@@ -135,20 +133,21 @@ def test_the_command_line_writes_a_folder_per_system(tmp_path, monkeypatch, caps
     study.main(["--folder", str(tmp_path), "--readme", "README.md", "--method", "fusion_none"])
     assert written == [*expected, expected[1]]
     study.main(["--folder", str(tmp_path), "--dataset", "event_reid"])
-    assert [name for name, *_ in written[3:]] == ["s3ce_net"]
-    assert capsys.readouterr().out.splitlines() == [f"{name}, finished: a, b" for name in ("S3CE-Net", "SDCL", "SDCL", "S3CE-Net")]
+    assert [name for name, *_ in written[len(SYSTEMS) + 1 :]] == ["s3ce_net"]
+    titles = [system.title for system in SYSTEMS.values()]
+    assert capsys.readouterr().out.splitlines() == [f"{title}, finished: a, b" for title in (*titles, "SDCL", "S3CE-Net")]
 
 
 @pytest.mark.parametrize(("method", "baseline"), [("s3ce_net", "sew_resnet18"), ("sdcl", "psta")])
 def test_every_system_waits_for_its_baseline(method, baseline, tmp_path, monkeypatch):
     experiment = SmallExperiment(tmp_path, video=True, method=method)
-    monkeypatch.setattr(study, "finished", lambda folder, plain: folder == experiment.folder(method))
+    monkeypatch.setattr(experiment, "is_trained", lambda name, seed: name == method)
     with pytest.raises(ValueError, match=f"{baseline} must be trained first; finished in .*: {method}"):
         study.publish_finished(experiment, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
 def test_nothing_to_compare_with_is_refused(experiment, tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "finished", lambda folder, plain: False)
+    monkeypatch.setattr(experiment, "is_trained", lambda name, seed: False)
     with pytest.raises(ValueError, match=r"sew_resnet18 must be trained first; finished in .*: nothing"):
         study.publish_finished(experiment, tmp_path)
