@@ -13,38 +13,46 @@ import torch
 from numba import njit
 from torch.autograd.function import once_differentiable
 
-_OPTIONS = {"cache": True, "nogil": True, "fastmath": {"contract"}}
+_BLOCK = 4096  # neurons whose state stays in the nearest cache over all steps
+# NumPy's error model: a division that might raise cannot be vectorised, and backward would take five times as long.
+_OPTIONS = {"cache": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
 
 @njit(**_OPTIONS)
-def _forward(x, keep, gain, threshold, reset, soft, potential, spikes):  # pragma: no cover - compiled
+def _forward(x, keep, gain, threshold, reset, soft, potential, spikes, v):  # pragma: no cover - compiled
     T, N = x.shape
-    v = np.full(N, reset, np.float32)
-    for t in range(T):
-        for n in range(N):
-            h = keep * v[n] + gain * x[t, n] + (np.float32(1.0) - keep) * reset
-            s = h >= threshold
-            potential[t, n] = h
-            spikes[t, n] = np.float32(1.0) if s else np.float32(0.0)
-            if soft:
-                v[n] = h - threshold if s else h
-            else:
-                v[n] = reset if s else h
-    return v
+    one, zero = np.float32(1.0), np.float32(0.0)
+    rest = (one - keep) * reset
+    v[:] = reset
+    for start in range(0, N, _BLOCK):
+        stop = min(start + _BLOCK, N)
+        state = v[start:stop]
+        for t in range(T):  # slices, so that the inner loop runs from 0 and is vectorised
+            row = t % len(potential)
+            current, h, s = x[t, start:stop], potential[row, start:stop], spikes[t, start:stop]
+            for n in range(stop - start):
+                value = keep * state[n] + gain * current[n] + rest
+                fired = value >= threshold
+                h[n] = value
+                s[n] = one if fired else zero
+                if soft:
+                    state[n] = value - threshold if fired else value
+                else:
+                    state[n] = reset if fired else value
 
 
 @njit(**_OPTIONS)
 def _backward(grad_spikes, potential, keep, gain, threshold, reset, soft, detach, alpha, grad_x):  # pragma: no cover - compiled
     T, N = potential.shape
-    one, half = np.float32(1.0), np.float32(0.5)
+    one, half, zero = np.float32(1.0), np.float32(0.5), np.float32(0.0)
     slope = np.float32(math.pi / 2.0) * alpha
     carry = np.zeros(N, np.float32)  # gradient with respect to the potential after the reset
     for t in range(T - 1, -1, -1):
         for n in range(N):
             u = potential[t, n] - threshold
             surrogate = half * alpha / (one + (slope * u) * (slope * u))
-            fired = one if u >= np.float32(0.0) else np.float32(0.0)
-            through = one if soft else one - fired
+            silent = zero if u >= zero else one
+            through = one if soft else silent
             if not detach:
                 through -= (threshold if soft else potential[t, n] - reset) * surrogate
             g = grad_spikes[t, n] * surrogate + carry[n] * through
@@ -56,29 +64,44 @@ class FusedNeuron(torch.autograd.Function):
     """Input current `[T, ...]` -> spikes `[T, ...]` (0 or 1) and the last potential `[...]`, which carries no gradient.
 
     `keep` is the share of the potential that survives a step (1 for IF, 1 - 1/tau for LIF), `gain` the factor on
-    the input (1/tau for a LIF whose input decays too, else 1). float32, CPU.
+    the input (1/tau for a LIF whose input decays too, else 1). float32, CPU. Maps `[T, B, C, H, W]` whose channels lie last in memory
+    are taken and given as they are.
     """
 
     @staticmethod
     def forward(ctx, x, keep, gain, threshold, reset, soft, detach, alpha):
-        flat = x.detach().contiguous().view(x.shape[0], -1)  # [T, N]
-        potential, spikes = torch.empty_like(flat), torch.empty_like(flat)
+        ctx.channels_last = x.ndim == 5 and not x.is_contiguous() and x.movedim(2, -1).is_contiguous()
+        x = _ordered(x.detach(), ctx.channels_last)
+        learns = ctx.needs_input_grad[0]
+        potential = torch.empty_like(x if learns else x[:1])  # kept for the backward pass, else one row that every step overwrites
+        spikes, last = torch.empty_like(x), torch.empty_like(x[0])
         constants = [np.float32(value) for value in (keep, gain, threshold, reset)]
-        last = _forward(flat.numpy(), *constants, soft, potential.numpy(), spikes.numpy())
-        ctx.save_for_backward(potential)
+        _forward(_rows(x), *constants, soft, _rows(potential), _rows(spikes), last.view(-1).numpy())
+        if learns:
+            ctx.save_for_backward(potential)
         ctx.constants, ctx.flags, ctx.alpha = constants, (soft, detach), np.float32(alpha)
-        last = torch.from_numpy(last).view(x.shape[1:])
+        if ctx.channels_last:
+            spikes, last = spikes.movedim(-1, 2), last.movedim(-1, 1)
         ctx.mark_non_differentiable(last)
-        return spikes.view(x.shape), last
+        return spikes, last
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_spikes, _):
         (potential,) = ctx.saved_tensors
-        grad = grad_spikes.contiguous().view(potential.shape)  # [T, N]
         grad_x = torch.empty_like(potential)
-        _backward(grad.numpy(), potential.numpy(), *ctx.constants, *ctx.flags, ctx.alpha, grad_x.numpy())
-        return grad_x.view(grad_spikes.shape), None, None, None, None, None, None, None
+        grad = _ordered(grad_spikes, ctx.channels_last)
+        _backward(_rows(grad), _rows(potential), *ctx.constants, *ctx.flags, ctx.alpha, _rows(grad_x))
+        return grad_x.movedim(-1, 2) if ctx.channels_last else grad_x, None, None, None, None, None, None, None
+
+
+def _ordered(x: torch.Tensor, channels_last: bool) -> torch.Tensor:
+    return (x.movedim(2, -1) if channels_last else x).contiguous()
+
+
+def _rows(x: torch.Tensor) -> np.ndarray:
+    """`[T, ...]` -> `[T, N]`."""
+    return x.view(len(x), -1).numpy()
 
 
 def supports(x: torch.Tensor) -> bool:
