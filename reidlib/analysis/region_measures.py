@@ -58,15 +58,16 @@ def usual_cuts(dataset: ClipDataset, model: nn.Module) -> Tensor:
 def cut_errors(model: nn.Module, frames: Tensor, parts: Tensor, usual: Tensor) -> Values:
     """RFCnet: mean distance of its cuts from the true ones, as a share of height (the column: of width).
 
-    usual: of `usual_cuts`, the same cut for everybody. "best possible": the nearest border between two rows of the map."""
+    usual: of `usual_cuts`, the same cut for everybody. A map is cut between two of its rows: the usual cut is the nearest of those, and so
+    is, of each true cut, the "best possible"."""
     found = {}
     for stage, regions in by_stage(inside(model, frames), "regions").items():
         R, h, w = regions.shape[2:]
         true, cut = true_cuts(parts, R), cuts_of(regions)  # [n, T, cuts]
         names = (*CUTS[: len(COLUMNS[R]) - 1], COLUMN)[: true.shape[2]]
         extents = torch.tensor([w if name == COLUMN else h for name in names])
-        nearest = (true * extents).round() / extents
-        for of, guess in (("adaptive partition", cut), ("usual cut", usual.expand_as(true)), (BEST, nearest)):
+        nearest, same = (true * extents).round() / extents, ((usual * extents).round() / extents).expand_as(true)
+        for of, guess in (("adaptive partition", cut), ("usual cut", same), (BEST, nearest)):
             errors = (guess - true).abs().nanmean(1)  # [n, cuts]
             found |= {(f"{name}, stage {stage}", of): error.numpy() for name, error in zip(names, errors.unbind(1), strict=True)}
     return found

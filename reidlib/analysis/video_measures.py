@@ -59,6 +59,18 @@ def erased_person(model: nn.Module, frames: Tensor, parts: Tensor) -> Values:
     }
 
 
+def gate_left(model: nn.Module, frames: Tensor, parts: Tensor | None = None) -> Values:
+    """TCLNet: how much of the gate's weight lies beside what is erased, so that a later learner sees anything of its frame; and how
+    much would if the gate were even. (The released reading has no such gate.)"""
+    seen, N = inside(model, frames), len(model.necks)
+    later = [t for t in range(frames.shape[1]) if t % N]
+    kept = 1 - seen["erased"][:, later]  # [n, T', h, w]
+    gate = seen["correlation"][:, later].flatten(2).softmax(2).view_as(kept)
+    what = "weight that is left after erasing"
+    left = (gate * kept).sum((2, 3)).mean(1)
+    return {(what, "TCLNet's gate"): left.numpy(), (what, "an even gate"): kept.mean((1, 2, 3)).numpy()}
+
+
 def erased_rows(model: nn.Module, frames: Tensor, parts: Tensor | None = None) -> Values:
     """TCLNet: how often each row of the map is erased, `[n, h]` for each later learner."""
     erased, N = inside(model, frames)["erased"], len(model.necks)

@@ -65,7 +65,7 @@ def region_rows(model: nn.Module, item: dict, steps: int = 4) -> Rows:
     for t in spread_steps(len(shown), steps):
         row = {"frame": shown[t]} | _true_parts(item, t)
         for stage, regions in by_stage(seen, "regions").items():
-            row[f"regions\n(stage {stage})"] = (shown[t], regions[0, t].argmax(0).int().numpy())
+            row[f"regions\n(stage {stage})"] = (shown[t], 1 + regions[0, t].argmax(0).int().numpy())
             for name in ("foreground", "completed"):
                 if f"{name}{stage}" in seen:
                     row[f"{name}\n(stage {stage})"] = seen[f"{name}{stage}"][0, t].numpy()

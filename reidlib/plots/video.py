@@ -7,7 +7,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from .inner import map_grid
@@ -39,6 +38,7 @@ LABELS = {
 }
 THIRDS = ("upper", "middle", "lower")
 OUTLINE = VERMILION
+LINE = 0.28  # inches, of a legend's line
 
 
 def label_image(labels) -> np.ndarray:
@@ -79,14 +79,22 @@ def view_grid(rows, *, unit: str = "1 = even", title: str = "Inside") -> Figure:
         if isinstance(cell, tuple):
             height, width = np.shape(cell[0])[:2]
             lines = borders(cell[1]) * np.array([width, height])
-            halo = [withStroke(linewidth=3.2, foreground="white")]
-            ax.add_collection(LineCollection(lines, colors=OUTLINE, linewidths=1.8, capstyle="round", path_effects=halo, clip_on=False))
+            for colour, thick in (("white", 3.2), (OUTLINE, 1.8)):  # all of the light edge first, or it would cut the lines at corners
+                ax.add_collection(LineCollection(lines, colors=colour, linewidths=thick, capstyle="projecting", clip_on=False))
     seen = {number for cell in cells if _is_labels(cell) for number in np.unique(cell).tolist()}
     if seen:
-        named = [LABELS[number] for number in sorted(seen)]
-        patches = [Patch(facecolor=colour, edgecolor=GREY, linewidth=0.6) for _, colour in named]
-        figure.legend(patches, [name for name, _ in named], loc="outside upper left", ncols=len(named), handlelength=1.0)
+        _name_labels(figure, [LABELS[number] for number in sorted(seen)])
     return figure
+
+
+def _name_labels(figure: Figure, named: list[tuple[str, str]]) -> None:
+    """A legend in a line of its own below the headline."""
+    height = figure.get_figheight() + LINE
+    figure.set_figheight(height)
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - LINE / height))
+    patches = [Patch(facecolor=colour, edgecolor=GREY, linewidth=0.6) for _, colour in named]
+    place = {"loc": "upper left", "bbox_to_anchor": (0, 1 - LINE / height), "ncols": len(named), "borderaxespad": 0.2}
+    figure.legend(patches, [name for name, _ in named], handlelength=1.0, columnspacing=1.2, **place)
 
 
 def _plain(cell):
@@ -141,7 +149,7 @@ def interval_dots(table, *, unit: str, reference: float | None = None, reference
     ax.set(yticks=range(len(measures)), yticklabels=measures, ylim=(len(measures) - 0.5, -0.5), xlabel=unit)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 
 from reidlib.analysis import region_measures, repair_views, shown, video_measures, video_profile, video_views
-from reidlib.analysis.video_profile import BEST, BODY, USUAL, over_clips
+from reidlib.analysis.video_profile import BEST, USUAL, over_clips
 from reidlib.datasets.frames import normalised
 from reidlib.experiment import Experiment
 from reidlib.models import build_model
@@ -149,8 +149,8 @@ def test_cuts_are_read_from_the_masks_that_they_made(regions):
     cuts = torch.from_numpy(np.concatenate([rows, rng.integers(0, 3, (6, any(plan.halved)))], 1))
     masks, _ = plan.regions(cuts)
     extents = torch.tensor(plan.extents)
-    torch.testing.assert_close(video := region_measures.cuts_of(masks.unflatten(0, (2, 3))), ((cuts + 1) / extents).unflatten(0, (2, 3)))
-    assert video.shape[2] == len(extents)
+    found = region_measures.cuts_of(masks.unflatten(0, (2, 3)))
+    torch.testing.assert_close(found, ((cuts + 1) / extents).unflatten(0, (2, 3)))
 
 
 def test_errors_of_cuts_by_hand(dataset):
@@ -164,7 +164,7 @@ def test_errors_of_cuts_by_hand(dataset):
         np.testing.assert_allclose(
             found[f"{name}, stage 2", "adaptive partition"], np.abs(true[:, k] - [16, 32, 56][k] / 64).mean(), atol=1e-6
         )
-        np.testing.assert_allclose(found[f"{name}, stage 2", "usual cut"], np.abs(true[:, k] - usual[k].item()).mean(), atol=1e-6)
+        np.testing.assert_allclose(found[f"{name}, stage 2", "usual cut"], np.abs(true[:, k] - (0.25, 0.5, 0.875)[k]).mean(), atol=1e-6)
         rounded = np.round(true[:, k] * 8) / 8
         np.testing.assert_allclose(found[f"{name}, stage 2", BEST], np.abs(true[:, k] - rounded).mean(), atol=1e-6)
     assert found["left | right, stage 2", "adaptive partition"][0] == pytest.approx(abs(0.5 - 15 / 32))  # columns 9 to 20
@@ -237,6 +237,16 @@ def test_what_is_erased_of_the_person(dataset):
     block = (person[1, :16].mean() + person[3, 32:48].mean()) / 2
     np.testing.assert_allclose(found["share of the person", "erased blocks"], block, rtol=1e-5)
     np.testing.assert_allclose(found["share of the person", "whole frames"], person[[1, 3]].mean(), rtol=1e-5)
+
+
+def test_what_the_gate_leaves_of_a_frame(dataset):
+    erased, correlation = torch.zeros(1, T, 4, 2), torch.zeros(1, T, 4, 2)
+    erased[:, 1::2, 0] = 1
+    correlation[0, 1, 0, 0] = 100  # all weight on what is erased
+    model = Shows(erased=erased, correlation=correlation)
+    model.necks = [None, None]
+    found = video_measures.gate_left(model, dataset[0]["frames"][:1])
+    assert [values.tolist() for values in found.values()] == [pytest.approx([(0 + 0.75) / 2]), [0.75]]
 
 
 def test_memory_and_non_local_look_at_what_the_models_show(dataset):
@@ -319,7 +329,7 @@ def test_rows_show_what_the_models_show(dataset):
     assert not weights[0].any() and weights[1:].mean() == pytest.approx(1, rel=1e-4)
     seen = network("rfcnet").inner_views(frames=item["frames"])
     row = video_views.region_rows(network("rfcnet"), item, steps=1)["step 1"]
-    assert np.array_equal(row["regions\n(stage 3)"][1], seen["regions3"][0, 0].argmax(0))
+    assert np.array_equal(row["regions\n(stage 3)"][1], seen["regions3"][0, 0].argmax(0) + 1)
     np.testing.assert_allclose(row["completed\n(stage 2)"], seen["completed2"][0, 0], rtol=1e-5)
     looked = np.stack([row["looked at\n(stage 2)"] for row in video_views.non_local_rows(network("vrstc"), item).values()])
     assert looked.mean() == pytest.approx(1, rel=1e-4)

@@ -45,8 +45,8 @@ def test_a_grid_with_labels_outlines_and_maps():
     np.testing.assert_allclose(axes[1, 1].images[0].get_array(), video.label_image(labels))
     assert axes[0, 2].images[0].get_clim() == (0, 2 * MAP.max())
     outlined = [[c for c in ax.collections if isinstance(c, LineCollection)] for ax in axes[:2, 0]]
-    assert [sum(len(c.get_segments()) for c in found) for found in outlined] == [0, 6]
-    (lines,) = outlined[1]
+    assert [[len(c.get_segments()) for c in found] for found in outlined] == [[0, 0], [6, 6]]
+    lines = outlined[1][1]
     points = np.concatenate(lines.get_segments())
     assert points.min(0).tolist() == [0, 8] and points.max(0).tolist() == [8, 16]  # the lower half of 16 rows
     assert not axes[1, 2].collections
