@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -73,6 +73,7 @@ class Shows:
 
 
 @given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
 def test_area_under_curve_is_counting_pairs(seed):
     rng = np.random.default_rng(seed)
     scores, inside, outside = rng.integers(0, 3, 5) / 2, rng.integers(0, 3, 5), rng.integers(0, 3, 5)
@@ -96,9 +97,11 @@ def test_shares_of_positions_are_counted_pixel_by_pixel(dataset):
 
 def test_agreement_compares_with_the_usual_place_and_the_best(dataset):
     parts, usual = dataset[0]["parts"], video_profile.usual_places(dataset)
-    share, _ = video_profile.body_shares(parts, (8, 4))
+    share, known = video_profile.body_shares(parts, (8, 4))
     noise = torch.rand(2, T, 8, 4, generator=torch.Generator().manual_seed(0))
-    found = video_profile.agreement({"upper body": share[:, :, 2] + 1, "shoes": noise}, parts, usual, "maps", ", stage 2")
+    found = video_profile.agreement(
+        {"upper body": share[:, :, 2] / known[:, :, 0].clamp_min(0.01) + 1, "shoes": noise}, parts, usual, "maps", ", stage 2"
+    )
     best = found["upper body, stage 2", BEST]
     np.testing.assert_allclose(found["upper body, stage 2", "maps"], best)
     assert (best > found["upper body, stage 2", USUAL]).all() and (best < 1).all()
@@ -146,7 +149,7 @@ def test_cuts_are_read_from_the_masks_that_they_made(regions):
     plan = Partition(4, (8, 4), regions)
     rng = np.random.default_rng(regions)
     rows = np.sort(np.stack([rng.choice(7, plan.bands - 1, replace=False) for _ in range(6)]), 1)
-    cuts = torch.from_numpy(np.concatenate([rows, rng.integers(0, 3, (6, any(plan.halved)))], 1))
+    cuts = torch.from_numpy(np.concatenate([rows, rng.integers(0, 3, (6, int(any(plan.halved))))], 1))
     masks, _ = plan.regions(cuts)
     extents = torch.tensor(plan.extents)
     found = region_measures.cuts_of(masks.unflatten(0, (2, 3)))
@@ -388,20 +391,19 @@ def test_errors_of_completed_thirds_by_hand(repairing):
     views, probe = repair_views.probe_views(repairing, Video(), "b")
     edges = third_edges(32)
     (third,), chosen = np.flatnonzero(probe.hidden.any(0)), views.chosen
-    truth = torch.nn.functional.interpolate(torch.from_numpy(probe.truth).float()[:, None], (32, 16), mode="bilinear", antialias=True)[:, 0]
+    both = torch.from_numpy(np.stack([probe.truth, probe.covered])).float()  # [2, 12, 64, 32]
+    truth, covered = torch.nn.functional.interpolate(both, (32, 16), mode="bilinear", antialias=True)
     hole = (slice(None), slice(edges[third], edges[third + 1]))
-    final = (views.completion.completed.mean(1) + 1) * 127.5  # grey: all channels of the truth are the same
     errors = {who: values[1] for (_, who), values in found["completion"].values.items()}
     made = ((views.completion.completed + 1) * 127.5 - truth[chosen][:, None]).abs()[:, :, edges[third] : edges[third + 1]].mean()
-    assert errors["STCnet, final"] == pytest.approx(made.item(), rel=1e-4) and final.shape == (3, 32, 16)
+    assert errors["STCnet, final"] == pytest.approx(made.item(), rel=1e-4)
     clear = [t for t in range(12) if t not in chosen]
     nearest = [min(clear, key=lambda c, t=t: (abs(c - t), c)) for t in chosen]
     copied = (truth[nearest] - truth[chosen])[hole].abs().mean().item()
     assert errors["copy of the nearest clear frame"] == pytest.approx(copied, rel=1e-3)
     mean = (truth[clear].mean(0, keepdim=True) - truth[chosen])[hole].abs().mean().item()
     assert errors["mean of the clear frames"] == pytest.approx(mean, rel=1e-3)
-    grey = probe.covered[chosen[0], third_edges(64)[third] + 5, 0]
-    assert errors["left covered"] == pytest.approx((grey - truth[chosen])[hole].abs().mean().item(), abs=1.5)  # borders are blurred
+    assert errors["left covered"] == pytest.approx((covered - truth)[chosen][hole].abs().mean().item(), rel=1e-3)
     fires = views.scores < repairing.completion.threshold
     firing = {key: values[1] for key, values in found["firing"].values.items()}
     assert firing[repair_views.CALLED, "covered thirds"] == fires[probe.hidden].mean()
