@@ -6,6 +6,7 @@ there is known. Our reading of VRSTC, see `reidlib.repairing`.
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -56,7 +57,8 @@ def probe_values(repairing: Repairing, store, index: pd.DataFrame) -> dict[str, 
 
     firing: share of thirds that the localiser calls hidden, of those that are covered, of the others, and of the untouched video; and the
     AUC of its score, which knows no threshold. completion: mean distance from the truth in grey levels (0 to 255) in the covered thirds,
-    at the size of STCnet, which is told where they are: of both its completions, and of what could be had without it."""
+    at the size of STCnet, which is told where they are: of both its completions (of the final one also where it sees the nearest frames in
+    which the third is clear, whatever the settings), and of what could be had without it."""
     firing, completion = [], []
     net = copy.deepcopy(repairing.stcnet).to("cpu")
     for key in index["key"]:
@@ -86,14 +88,17 @@ def _firing(repairing: Repairing, probe: Probe) -> dict[tuple[str, str], float]:
 
 def _errors(repairing: Repairing, net: torch.nn.Module, probe: Probe) -> dict[tuple[str, str], float]:
     settings, chosen = repairing.completion, np.flatnonzero(probe.hidden.any(1))
-    frames, mask, previous, following = hole_inputs(probe.covered, probe.hidden, chosen, settings)
+    frames, mask, *around = hole_inputs(probe.covered, probe.hidden, chosen, settings)
+    clear_around = hole_inputs(probe.covered, probe.hidden, chosen, replace(settings, neighbours="visible"))[2:]
     with torch.inference_mode():
-        first, final = net(frames, mask, previous, following)
+        first, final = net(frames, mask, *around)
+        _, from_clear = net(frames, mask, *clear_around)
     clear = ~probe.hidden.any(1)
     beside = [nearest_others(t, clear) for t in chosen]
     nearest = [min(pair, key=lambda other, t=t: abs(other - t)) for t, pair in zip(chosen, beside, strict=True)]
     made = {
         "STCnet, final": final,
+        "STCnet, final, from clear frames": from_clear,
         "STCnet, first": first,
         "copy of the nearest clear frame": to_pixels(probe.truth[nearest], settings.size),
         "mean of the clear frames": to_pixels(probe.truth[clear], settings.size).mean(0, keepdim=True).expand_as(frames),

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from reidlib.analysis.sdcl_profile import interval_over_people
 from reidlib.datasets import ClipDataset
-from reidlib.models.layers.part_maps import PARTS, UNKNOWN
+from reidlib.datasets.frames import UNKNOWN
+from reidlib.models.layers.part_maps import PARTS
 
 BODY = ("person", *PARTS)  # what is found in labels of body parts: all of them together, then each
 USUAL, BEST = "usual place", "best possible"

@@ -109,7 +109,7 @@ def repair_rows(views: TrackletViews, truth: np.ndarray | None = None, steps: in
             row["truth"] = truth[t] if truth[t].ndim == 3 else np.repeat(truth[t][..., None], 3, 2)
         if made.attention is not None:
             for name, looked in zip(("before", "after"), made.attention[i], strict=True):
-                row[f"looked at in\nthe frame {name}"] = _relative(looked, "clip")
+                row[f"looked at\n{name}"] = _relative(looked, "clip")
         rows[f"frame {t + 1}"] = row
     return rows
 
