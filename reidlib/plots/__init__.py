@@ -24,6 +24,7 @@ from . import (
     robustness,
     style,
     training,
+    video,
 )
 from .style import alt_text, use_style
 
@@ -44,4 +45,5 @@ __all__ = [
     "style",
     "training",
     "use_style",
+    "video",
 ]
