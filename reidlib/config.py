@@ -60,21 +60,19 @@ def _models(
     """Options by model. event: of the event networks; video: of the frame networks and SDCL; spiking: what the latter adds; s3ce: what
     S3CE-Net adds; pyramid: of the networks with a temporal pyramid, SDCL and PSTA; tclnet: what TCLNet adds."""
     staged = video | (pyramid or {})
-    plain = {name: video[name] for name in ("width", "pretrained") if name in video}
     backbone = {name: value for name, value in video.items() if name != "size"}
     return {
         **dict.fromkeys(("sew_resnet18", "resnet18_events"), event),
         "s3ce_net": event | (s3ce or {}),
         "sdcl": staged | spiking,
         "psta": staged,
-        **dict.fromkeys(("resnet50", "resnet18_frames"), plain),
-        **dict.fromkeys(("ianet", "vrstc"), backbone),
+        **dict.fromkeys(("resnet_frames", "ianet", "vrstc"), backbone),
         "tclnet": backbone | (tclnet or {}),
         **dict.fromkeys(("rfcnet", "bicnet_tks"), video),
     }
 
 
-_VIDEO = ("resnet18_frames", "ianet", "tclnet", "vrstc", "rfcnet", "bicnet_tks")  # of frames or of events alike, after one baseline
+_VIDEO = ("resnet_frames", "ianet", "tclnet", "vrstc", "rfcnet", "bicnet_tks")  # of frames or of events alike, after one baseline
 
 
 def _trains(loss: ReidLoss, video: dict | None = None) -> dict[str, dict]:

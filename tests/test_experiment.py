@@ -255,5 +255,5 @@ def test_only_a_row_that_completes_video_has_the_three_steps(tiny):
 
 def test_a_supervised_row_depends_on_the_labels_of_the_parts(tiny):
     assert tiny.parts is not None and tiny.made_of("ianet")["parts"] == tiny.parts.cache_key
-    assert "parts" not in tiny.made_of("sdcl") and "parts" not in tiny.made_of("resnet18_frames")
+    assert "parts" not in tiny.made_of("sdcl") and "parts" not in tiny.made_of("resnet_frames")
     assert not tiny.is_trained("ianet")

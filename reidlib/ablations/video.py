@@ -8,7 +8,7 @@ from functools import partial
 from reidlib.ablations.rows import Row, System
 
 _TABLES = ("Table 2.1: Baseline", "Table 3.1: Baseline", "Table 4.3: Baseline", "Table 5.1: Baseline", "Table 6.2: Baseline-B 256x128")
-BASELINE = Row("resnet18_frames", "ResNet-18 on frames", "resnet18_frames", "baseline", start="", reference="", published=_TABLES)
+BASELINE = Row("resnet_frames", "ResNet on frames", "resnet_frames", "baseline", start="", reference="", published=_TABLES)
 
 
 def _row(model: str, name: str, title: str, group: str, *published: str, reference: str = "", **options) -> Row:

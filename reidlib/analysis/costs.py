@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from reidlib.ablations import row
 from reidlib.analysis.samples import first_inputs
+from reidlib.datasets import ClipSettings
 from reidlib.efficiency import PJ_PER_AC, PJ_PER_MAC, count_parameters, latency, operations, peak_memory_of_training_step
 from reidlib.experiment import Experiment
 
@@ -26,6 +27,7 @@ _SDCL_STAGES = {
     "fusion": "exchange",
     "head.pyramid": "pyramid",
 }
+_VIDEO_PARTS = {"later": "stage 4", "seo": "SEO", "csp": "CSP {0}", "dao": "DAO {0}", "tks": "TKS {0}"}
 
 
 def shown_rows(experiment: Experiment) -> tuple[str, ...]:
@@ -73,17 +75,22 @@ def clip_costs(model: nn.Module, clip: dict[str, Tensor]) -> pd.DataFrame:
 
 def stage_of(layer: str) -> str:
     """The stage that a layer of our networks belongs to: "stem", "stage 1" ..., "SSAM 2" ..., "head"; of SDCL and PSTA "spiking layers",
-    "event mappings", "event encoder", "frame branch", "exchange", "pyramid", "head"; a plain frames ResNet has "frame branch", "head"."""
+    "event mappings", "event encoder", "frame branch", "exchange", "pyramid", "head"; a plain frames ResNet has "frame branch", "head".
+    Of the video systems "stem", "stage 1" ..., their blocks "block 2" ..., "CSP 1", "DAO 3", "TKS 2" ..., "SEO", "head"."""
     for start, stage in _SDCL_STAGES.items():
         if layer.startswith(start + "."):
             return stage
     words = layer.split(".")
-    if words[0] != "backbone":
+    if words[0] in _VIDEO_PARTS:
+        return _VIDEO_PARTS[words[0]].format(*words[1:])
+    if words[0] not in ("backbone", "trunk"):
         return "head"
+    if words[1] == "trunk":  # of a `VideoResNet`
+        return words[2].replace("layer", "stage ") if words[2].startswith("layer") else "stem"
     if words[1] == "stages":
         return f"stage {int(words[2]) + 1}"
-    if words[1] == "after":
-        return f"SSAM {words[2]}"
+    if words[1] == "after":  # several blocks may stand behind a stage of a `VideoResNet`
+        return f"{'block' if words[3].isdigit() else 'SSAM'} {words[2]}"
     return "stem" if words[1] == "conv" else "frame branch"
 
 
@@ -170,6 +177,20 @@ def latency_table(
         shared = {"name": name, "setting": f"batch of {batch}", "latency_ms": middle, "low_ms": min(values), "high_ms": max(values)}
         rows.append({**shared, "clips_per_s": 1e3 * batch / middle})
     return pd.DataFrame(rows)
+
+
+def row_latencies(experiment: Experiment, models: dict[str, nn.Module], count: int = 16) -> pd.DataFrame:
+    """`latency_table` of trained rows on the first clips of `count` test tracklets; rows whose clips have the same settings take turns."""
+    groups: dict[ClipSettings, list[str]] = {}
+    for name in models:
+        groups.setdefault(experiment.run_settings(name).clips, []).append(name)
+    found = []
+    for settings, names in groups.items():
+        taken = tuple(dict.fromkeys(modality for name in names for modality in models[name].modalities))
+        inputs = first_inputs(experiment.store, experiment.test_index, settings, count, taken)
+        found.append(latency_table({name: models[name] for name in names}, inputs))
+    order = {name: i for i, name in enumerate(models)}
+    return pd.concat(found).sort_values("name", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def training_step_growth(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from reidlib.models.bicnet_tks import BiCnetTKS
-from reidlib.models.frame_resnet import resnet18_frames, resnet50
+from reidlib.models.frame_resnet import FrameResNet, resnet50
 from reidlib.models.ianet import IANet
 from reidlib.models.layers.heads import ReidOutput
 from reidlib.models.layers.spiking import NeuronSettings, record_firing_rates, spiking_layers
@@ -34,7 +34,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "sdcl": SDCL,
     "psta": PSTA,
     "resnet50": resnet50,
-    "resnet18_frames": resnet18_frames,
+    "resnet_frames": FrameResNet,
     "ianet": IANet,
     "tclnet": TCLNet,
     "rfcnet": RFCnet,

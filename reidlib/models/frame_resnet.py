@@ -44,10 +44,5 @@ class FrameResNet(nn.Module):
 
 
 def resnet50(num_classes: int, **options) -> FrameResNet:
-    """The frames baseline of the comparison."""
+    """The frames baseline of the papers' comparisons."""
     return FrameResNet(num_classes, backbone="resnet50", **options)
-
-
-def resnet18_frames(num_classes: int, **options) -> FrameResNet:
-    """The same with ResNet-18, which small machines train."""
-    return FrameResNet(num_classes, backbone="resnet18", **options)

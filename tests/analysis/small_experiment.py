@@ -24,7 +24,7 @@ _MODELS = {
     "s3ce_net": _EVENTS | {"ssam": (2, 4), "sampling": {"spatial": 2}},
     "sdcl": _FRAMES | {"neuron": {"kind": "if"}},
     "psta": _FRAMES,
-    "resnet18_frames": {"width": 8},
+    "resnet_frames": {"backbone": "resnet18", "width": 8},
 }
 _ROWS = {"s3ce_net": (*MAIN, "ssam", "stfs")}
 _VIDEO_ROWS = {"sdcl": ("sdcl", "psta", "sdcl_events", "fusion_none", "psta_degraded", "sdcl_degraded")}

@@ -24,7 +24,7 @@ SMALL = {
     "sdcl": {"backbone": "resnet18", "width": 4, "size": SIZE, "levels": 2},
     "psta": {"backbone": "resnet18", "width": 4, "size": SIZE, "levels": 2},
     "resnet50": {"width": 4},
-    "resnet18_frames": {"width": 4},
+    "resnet_frames": {"backbone": "resnet18", "width": 4},
     "ianet": {"backbone": "resnet18", "width": 4},
     "tclnet": {"backbone": "resnet18", "width": 4},
     "rfcnet": {"backbone": "resnet18", "width": 4, "size": SIZE},

@@ -30,7 +30,7 @@ def labels(B=3, T=2, seed=0):
 def test_blocks_leave_the_baseline_unchanged_at_first(block):
     """The same trunk without blocks, at test time and in a training step."""
     torch.manual_seed(0)
-    baseline = build_model("resnet18_frames", 5, width=4)
+    baseline = build_model("resnet_frames", 5, backbone="resnet18", width=4)
     model, x = make(stages=(2, 3), block=block), clips()
     model.neck.load_state_dict(baseline.neck.state_dict())
     assert set(model.backbone.after) == {"2", "3"}

@@ -91,10 +91,10 @@ def test_a_branch_reads_every_frame_by_itself():
     torch.testing.assert_close(maps[1:, 2:], single)
 
 
-@pytest.mark.parametrize("name, D", [("resnet50", 128), ("resnet18_frames", 32)])
-def test_the_baseline_is_the_mean_over_places_and_frames(name, D):
+@pytest.mark.parametrize("name, options, D", [("resnet50", {}, 128), ("resnet_frames", {"backbone": "resnet18"}, 32)])
+def test_the_baseline_is_the_mean_over_places_and_frames(name, options, D):
     torch.manual_seed(0)
-    model = build_model(name, 3, width=4, embedding="feature").eval()
+    model = build_model(name, 3, width=4, embedding="feature", **options).eval()
     x = pictures(2, 5, 3, 64, 32)
     with torch.no_grad():
         found = model(frames=x)
@@ -109,6 +109,6 @@ def test_options_are_checked():
     with pytest.raises(ValueError, match="width 0"):
         ImageResNet("resnet18", 0)
     with pytest.raises(ValueError, match="unknown embedding 'middle'"):
-        build_model("resnet18_frames", 3, width=4, embedding="middle")
+        build_model("resnet_frames", 3, backbone="resnet18", width=4, embedding="middle")
     with pytest.raises(ValueError, match=r"frames of type torch.uint8: expected floats .*normalised RGB"):
-        build_model("resnet18_frames", 3, width=4)(frames=torch.zeros(1, 2, 3, 64, 32, dtype=torch.uint8))
+        build_model("resnet_frames", 3, backbone="resnet18", width=4)(frames=torch.zeros(1, 2, 3, 64, 32, dtype=torch.uint8))

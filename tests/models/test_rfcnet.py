@@ -39,7 +39,7 @@ def people(B=2, missing=False) -> torch.Tensor:
 @pytest.mark.parametrize("options", [{}, {"order": "parallel"}, {"trfc": False, "stages": (1, 4)}, {"adaptive": False}], ids=str)
 def test_at_first_it_is_the_plain_baseline(options):
     model, x = rfcnet(**options).eval(), clips()
-    plain = build_model("resnet18_frames", 5, width=4).eval()
+    plain = build_model("resnet_frames", 5, backbone="resnet18", width=4).eval()
     weights = {name.replace("backbone.trunk.", "backbone."): value for name, value in model.state_dict().items() if ".after." not in name}
     plain.load_state_dict(weights)
     with torch.no_grad():

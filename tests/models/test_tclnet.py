@@ -68,7 +68,7 @@ def test_features_before_the_neck():
 
 def test_one_learner_without_boosting_is_the_baseline():
     torch.manual_seed(0)
-    baseline = build_model("resnet18_frames", 5, width=4)
+    baseline = build_model("resnet_frames", 5, backbone="resnet18", width=4)
     model, x = make(learners=1, tsb=()), clips(T=3)
     model.necks[0].load_state_dict(baseline.neck.state_dict())
     assert torch.equal(model.train()(frames=x).logits[0], baseline.train()(frames=x).logits[0])
