@@ -90,7 +90,7 @@ def stage_of(layer: str) -> str:
     if words[1] == "stages":
         return f"stage {int(words[2]) + 1}"
     if words[1] == "after":  # several blocks may stand behind a stage of a `VideoResNet`
-        return f"{'block' if words[3].isdigit() else 'SSAM'} {words[2]}"
+        return f"{'block' if words[3:4] and words[3].isdigit() else 'SSAM'} {words[2]}"
     return "stem" if words[1] == "conv" else "frame branch"
 
 

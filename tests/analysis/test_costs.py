@@ -42,7 +42,9 @@ def test_stages_have_names():
         "neck.norm": "head", "event_branch.spiking.0.0": "spiking layers", "event_branch.mappings.2": "event mappings",
         "event_branch.encoder.4.0": "event encoder", "frame_branch.reduce.0": "frame branch", "fusion.exchanges.e2f.mlp.0": "exchange",
         "head.pyramid.merges.joint.0.embed.0.0": "pyramid", "head.necks.0.norm": "head", "backbone.layer1.0.conv1": "frame branch",
-        "backbone.conv1": "frame branch",
+        "backbone.conv1": "frame branch", "backbone.trunk.conv1": "stem", "trunk.trunk.layer3.0.conv1": "stage 3",
+        "backbone.after.2.0.reduce": "block 2", "trunk.after.3.1.theta": "block 3", "later.0.conv1": "stage 4", "seo.correlate": "SEO",
+        "csp.1.expand": "CSP 1", "dao.3.places.0": "DAO 3", "tks.2.kernels.1": "TKS 2", "necks.1.norm": "head",
     }  # fmt: skip
     assert {layer: stage_of(layer) for layer in named} == named
 
