@@ -88,12 +88,12 @@ def view_grid(rows, *, unit: str = "1 = even", title: str = "Inside") -> Figure:
 
 
 def _name_labels(figure: Figure, named: list[tuple[str, str]]) -> None:
-    """A legend in a line of its own, below all else."""
+    """A legend in a line of its own, above the text below the colour bars."""
     height = figure.get_figheight() + LINE
     figure.set_figheight(height)
     figure.get_layout_engine().set(rect=(0, LINE / height, 1, 1 - LINE / height))
     patches = [Patch(facecolor=colour, edgecolor=GREY, linewidth=0.6) for _, colour in named]
-    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0), "ncols": len(named), "borderaxespad": 0.2}
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, LINE / height), "ncols": len(named), "borderaxespad": 0.2}
     figure.legend(patches, [name for name, _ in named], handlelength=1.0, columnspacing=1.2, **place)
 
 

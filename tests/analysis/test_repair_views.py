@@ -1,6 +1,5 @@
 """VRSTC's repair, looked at: what is covered, what is found and how it is completed, against plain loops."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,12 +110,16 @@ def test_what_is_called_hidden_by_how_much_of_it_is(repairing):
     assert table["hidden"].tolist() == [fires.mean()] * 2 and table["lowest"].tolist() == [0.9, 0.9]
 
 
-def test_what_stands_before_a_walker(tmp_path):
-    chosen = walkers.WalkersSettings(people=4, train_people=2, repeats=1, height=32, width=16, fps=30, seconds=0.6, occluder=1.0)
-    store = walkers.build(chosen, tmp_path / "occluded.h5", workers=1)
-    key = store.index["key"][0]
-    found = repair_views.walkers_cover(store, key)
-    clear, _ = walkers.make_tracklet(replace(chosen, occluder=0.0), 0, 0, 0)
-    changed = np.abs(store.frames(key).astype(int) - clear.frames) > 12  # read noise is a few levels
-    assert found.shape == (len(clear.frames), 3) and found.max() > 0
-    np.testing.assert_allclose(repair_views.cover_shares(changed), found, atol=0.2)
+def test_what_stands_before_a_walker(monkeypatch):
+    asked = []
+
+    def part_map(settings, *place):
+        asked.append((settings, place))
+        parts = np.full((2, 64, 32), 3, np.uint8)
+        parts[1, 43:, :8] = 255
+        return parts
+
+    monkeypatch.setattr(walkers, "settings_of", lambda store, why: f"settings of {store}")
+    monkeypatch.setattr(walkers, "part_map", part_map)
+    assert repair_views.walkers_cover("it", "p0012/c1/t2").tolist() == [[0, 0, 0], [0, 0, 0.25]]
+    assert asked == [("settings of it", (12, 1, 2))]
