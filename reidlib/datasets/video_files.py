@@ -100,7 +100,7 @@ def read_mat(path: Path, key: str) -> np.ndarray:
         raise ValueError(f"{path} has no array {key!r}; it has {', '.join(sorted(arrays)) or 'none'}")
     values = arrays[key]
     if values is None:
-        raise ValueError(f"{key} of {path} must be a table of whole numbers, not text, complex numbers or a structure")
+        raise ValueError(f"{key} of {path} must be a table of whole numbers, not complex numbers, text or a structure")
     whole = values.ndim == 2 and values.dtype.kind in "iuf" and np.isfinite(values).all() and (values == np.floor(values)).all()
     if not whole:
         raise ValueError(f"{key} of {path} must be a table of whole numbers, not {values.dtype} {list(values.shape)}")
