@@ -89,6 +89,7 @@ class Reader:
 def _serve(module: str, line) -> None:
     """Answer until the parent is gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # panics and decoders talk there
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the default one sets a gigabyte of addresses aside
     formats = importlib.import_module(module).FORMATS
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while True:
