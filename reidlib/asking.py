@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from reidlib.datasets import ClipSettings, Sample, TrackletStore, cameras_or_none, in_subset, make_index, validation_split

@@ -1,7 +1,7 @@
 """Tables of numbers in MATLAB's .mat files, version 5 (-v6 and -v7) and 7.3 (HDF5): every size is checked before it is believed.
 
-Version 5 is read here, after MathWorks' "MAT-File Level 5 File Format": scipy's reader, made for every kind of variable, ends the process on
-some damaged files."""
+Version 5 is read here, after MathWorks' "MAT-File Level 5 File Format": scipy's reader, made for every kind of variable, ends the process
+on some damaged files."""
 
 import math
 import struct

@@ -144,4 +144,6 @@ def _check_length(path: Path, container, stream, packets: int, last: int) -> Non
     if stream.frames == 0 and container.duration and container.format.name.startswith("matroska") and stream.average_rate:
         missing = container.duration / 1e6 - float(last * stream.time_base) - 1 / float(stream.average_rate)
         if missing > 1:
-            raise ValueError(f"{path} states {container.duration / 1e6:g} s, and its last frame comes {missing:g} s before: was it cut off?")
+            raise ValueError(
+                f"{path} states {container.duration / 1e6:g} s, and its last frame comes {missing:g} s before: was it cut off?"
+            )

@@ -49,7 +49,10 @@ def read_store(folder: Path) -> list[tuple]:
 
 def tensors(state: dict) -> dict:
     """Weights as digests."""
-    return {name: hashlib.sha256(value.numpy().tobytes()).hexdigest()[:12] if hasattr(value, "numpy") else value for name, value in state.items()}
+    return {
+        name: hashlib.sha256(value.numpy().tobytes()).hexdigest()[:12] if hasattr(value, "numpy") else value
+        for name, value in state.items()
+    }
 
 
 def write_run(folder: Path) -> None:

@@ -142,7 +142,9 @@ def judge(found: Format, outcome: Outcome, whole: Outcome, damage: Damage, conte
         return "warned"
     assert not found.sealed, f"{damage}: the checksums were not compared: {outcome.value} instead of {whole.value}"
     if damage.kind == "cut":
-        assert found.unseen(damage.of(content), content), f"{damage} of {len(content)} bytes is lost in silence: {outcome.value}, not {whole.value}"
+        assert found.unseen(damage.of(content), content), (
+            f"{damage} of {len(content)} bytes is lost in silence: {outcome.value}, not {whole.value}"
+        )
     return "other"
 
 
