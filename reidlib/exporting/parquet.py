@@ -38,7 +38,9 @@ def embeddings_to_parquet(path: str | Path, index: pd.DataFrame, vectors: np.nda
 
 
 def read_embeddings(path: str | Path) -> tuple[pd.DataFrame, np.ndarray, dict]:
-    """What `embeddings_to_parquet` wrote: index, vectors float32 [N, D], facts of the run. ValueError for another program's file and a damaged one."""
+    """What `embeddings_to_parquet` wrote: index, vectors float32 [N, D], facts of the run.
+
+    Raises ValueError for another program's file and for a damaged one."""
     try:
         return _read(path)
     except (pa.ArrowException, OSError, TypeError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -72,8 +72,8 @@ def slow_evt2(raw: bytes) -> list[tuple]:
 
 
 def slow_evt3(raw: bytes) -> list[tuple]:
-    """Types 8 and 6: upper and lower 12 bits of the time, which wraps; 0: row; 2: column; 3: first column of vectors, 4 and 5: 12 and 8 bits
-    of which pixels fired."""
+    """Types 8 and 6: upper and lower 12 bits of the time, which wraps; 0: row; 2: column; 3: first column of vectors, 4 and 5: 12 and 8
+    bits of which pixels fired."""
     found, high, low, wraps, y, base, sign = [], None, 0, 0, 0, 0, 0
     for word in np.frombuffer(raw[: 2 * SLOW], "<u2").tolist():
         kind, value = word >> 12, word & 0xFFF

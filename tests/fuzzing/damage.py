@@ -9,7 +9,8 @@ _ENDS = 600  # bytes at the beginning and at the end of a file that are hit as o
 
 @dataclass(frozen=True)
 class Damage:
-    """kind: "empty", "cut" (the first `at` bytes are left), "flips" (of the numbered bits), "lost" or "doubled" (`length` bytes from `at` on)."""
+    """kind: "empty", "cut" (the first `at` bytes are left), "flips" (of the numbered bits), "lost" or "doubled" (`length` bytes from `at`
+    on)."""
 
     kind: str
     at: int = 0

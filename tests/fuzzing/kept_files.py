@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +48,7 @@ def read_store(folder: Path) -> list[tuple]:
 
 def tensors(state: dict) -> dict:
     """Weights as digests."""
-    return {
-        name: hashlib.sha256(value.numpy().tobytes()).hexdigest()[:12] if hasattr(value, "numpy") else value
-        for name, value in state.items()
-    }
+    return {name: hashlib.sha256(value.numpy().tobytes()).hexdigest()[:12] for name, value in state.items()}
 
 
 def write_run(folder: Path) -> None:

@@ -26,9 +26,9 @@ REFUSALS = (ValueError, FileNotFoundError, IsADirectoryError)  # exactly these: 
 @dataclass(frozen=True)
 class Format:
     """A format with a small valid file. write(folder): writes it and whatever belongs to it. file: the one that is damaged, from the folder
-    on. read(folder): what our reader makes of it, as plain values that can be compared. unseen(cut, whole): whether this format cannot tell
-    `cut`, a beginning of `whole`, from a shorter file; such readers say so. sealed: checksums cover all of it. warns: the undamaged file, too, is warned of as maybe cut off. named: words one of
-    which every error names, beside the file itself."""
+    on. read(folder): what our reader makes of it, as plain values that can be compared. unseen(cut, whole): whether this format cannot
+    tell `cut`, a beginning of `whole`, from a shorter file; such readers say so. sealed: checksums cover all of it. warns: the undamaged
+    file, too, is warned of as maybe cut off. named: words one of which every error names, beside the file itself."""
 
     write: Callable[[Path], None]
     file: str

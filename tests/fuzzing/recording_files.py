@@ -4,6 +4,7 @@ import hashlib
 import re
 import struct
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import eventcv
@@ -59,7 +60,8 @@ def write_evt3(path: Path) -> None:
 
 
 def write_aedat2(path: Path) -> None:
-    """jAER's AEDAT 2.0 of a DAVIS: big-endian addresses (row, counted from below, from bit 22, column from 12, polarity bit 11) and times."""
+    """jAER's AEDAT 2.0 of a DAVIS: big-endian words, an address (row, counted from below, from bit 22, column from 12, polarity bit 11)
+    and a time."""
     x, y, t, p = columns()
     words = np.stack([(SENSOR[1] - 1 - y) << 22 | x << 12 | p << 11, t], axis=1).astype(">u4")
     path.write_bytes(b"#!AER-DAT2.0\r\n# AEChip: eu.seebetter.ini.chips.davis.Davis346B\r\n" + words.tobytes())
@@ -149,7 +151,7 @@ def read_windows(name: str, folder: Path) -> tuple:
     recording = Recording(folder / name)
     first, last = recording.span
     edges = np.linspace(first, last + 1, 4).astype(np.int64).tolist()
-    parts = [recording.read(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [recording.read(a, b) for a, b in pairwise(edges)]
     return well_formed(Events(*(np.concatenate([getattr(part, c) for part in parts]) for c in "xytp"), recording.width, recording.height))
 
 

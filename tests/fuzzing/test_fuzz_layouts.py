@@ -1,4 +1,4 @@
-"""Damaged lists, .mat files, windows and chunks of the public sets; folders whose pictures are missing or have names of another encoding."""
+"""Damaged lists, .mat files, windows and chunks of the public sets; pictures that are missing or named in another encoding."""
 
 import os
 
@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layout_files import FORMATS, chunk_values
 from reading import CASES, REFUSALS, Reader, fuzz
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from reidlib.datasets.sdcl_events import read_chunk
 
@@ -43,8 +43,6 @@ def refusal(read) -> str:
 @pytest.mark.parametrize("name", MAT)
 def test_wrong_keys_and_values_of_mat_files(name, tmp_path):
     """Every variable in turn renamed, of another shape or kind: an error that names the file, or the same rows."""
-    from scipy.io import loadmat
-
     found = FORMATS[name]
     found.write(tmp_path)
     path, whole = tmp_path / found.file, found.read(tmp_path)
