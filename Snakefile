@@ -59,7 +59,8 @@ OFFERED = f"--offer METHOD {shlex.quote(setting['method'])}"
 # --- What is trained --------------------------------------------------------------------------------------------------
 # `python -m reidlib.ablations` prints one training per line, "ROW SEED START" (START: the row whose weights it begins with, or -).
 listed = subprocess.run(
-    [sys.executable, "-m", "reidlib.ablations", "--dataset", DATASET, "--preset", PRESET, "--seed", SEED, "--method", setting["method"]],
+    [sys.executable, "-m", "reidlib.ablations", "--dataset", DATASET, "--preset", PRESET, "--seed", SEED, "--method", setting["method"]]
+    + ["--data", setting["data"]],
     capture_output=True, text=True,
 )
 if listed.returncode:

@@ -10,14 +10,12 @@ What is asked about is a tracklet: one person, cropped, seen by one camera.
 
 import json
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from reidlib.datasets import ClipSettings, Sample, TrackletStore, cameras_or_none, in_subset, make_index, validation_split
@@ -35,6 +33,7 @@ from reidlib.metrics.verification import (
     threshold_at,
 )
 from reidlib.models import build_model
+from reidlib.weights import load_weights
 
 #: What can be asked about: a tracklet's key, a recording (path or events), video frames, or both as a `Sample`.
 Question = str | os.PathLike | Events | np.ndarray | Sample
@@ -288,8 +287,8 @@ def load_run(folder: str | Path) -> tuple[nn.Module, ClipSettings, dict]:
         cause = "its training was interrupted: start it again and it goes on" if unfinished else "has this row been trained?"
         raise FileNotFoundError(f"no finished run in {folder}, {' and '.join(missing)} missing: {cause}")
     try:
-        settings = json.loads(written.read_text())
-        state = torch.load(weights, weights_only=True, map_location="cpu")
+        settings = json.loads(written.read_text(encoding="utf-8"))
+        state = load_weights(weights)
         classes = next(len(value) for name, value in state.items() if name.endswith("classifier.weight"))
         options = settings["options"]
         if "pretrained" in options:
@@ -297,7 +296,7 @@ def load_run(folder: str | Path) -> tuple[nn.Module, ClipSettings, dict]:
         model = build_model(settings["model"], classes, **options)
         model.load_state_dict(state)
         clips = ClipSettings(**settings["clips"])
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError, StopIteration, json.JSONDecodeError) as error:
+    except Exception as error:  # a damaged file is whatever its bytes make of it
         text = f"{type(error).__name__}: {error}"[:300]
         raise ValueError(f"{folder} cannot be read as a run ({text}): damaged, or written by another version?") from error
     return model.eval(), clips, settings

@@ -4,7 +4,6 @@
 """
 
 import json
-import pickle
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from reidlib.files import settings_hash, write_atomically, write_json
+from reidlib.weights import load_weights
 
 LOG_EVERY = 10
 
@@ -50,11 +50,14 @@ class History:
 
 
 def finished(folder: Path, plain: dict) -> bool:
-    """Whether `folder` holds a finished run with exactly these settings and data."""
+    """Whether `folder` holds a finished run with exactly these settings and data. ValueError for damaged settings."""
     folder = Path(folder)
     if not (folder / "model.pt").exists() or not (folder / "settings.json").exists():
         return False
-    return json.loads((folder / "settings.json").read_text()) == plain
+    try:
+        return json.loads((folder / "settings.json").read_text(encoding="utf-8")) == plain
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{folder / 'settings.json'} is damaged ({error}): delete it and the run starts again") from error
 
 
 def write_checkpoint(folder: Path, plain: dict, state: dict, history: History) -> None:
@@ -72,10 +75,10 @@ def read_checkpoint(folder: Path, plain: dict) -> dict | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"checkpoint {path} is damaged ({type(error).__name__}): delete it and the run starts again") from error
-    if state["settings"] != settings_hash(plain):
+        state = load_weights(path)
+    except ValueError as error:
+        raise ValueError(f"{error}, or delete it and the run starts again") from error
+    if state.get("settings") != settings_hash(plain):
         tqdm.write(f"{folder}: settings or data changed since its checkpoint, training starts again")
         return None
     return state

@@ -22,6 +22,7 @@ from reidlib.models.layers.occlusion import THIRDS, THRESHOLD, occluded, third_m
 from reidlib.models.stcnet import CompletionLoss, STCnet
 from reidlib.models.vrstc import VRSTC
 from reidlib.training import seed_step
+from reidlib.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def train_completion(
     torch.manual_seed(settings.seed)
     net = STCnet(size=settings.size, **settings.options)
     if finished(folder, plain):
-        net.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+        net.load_state_dict(load_weights(folder / "model.pt"))
         return net.eval()
     (folder / "model.pt").unlink(missing_ok=True)  # of other settings: it must not pass for this run's
     holes = Holes(settings, store, index, scores)

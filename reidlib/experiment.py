@@ -246,9 +246,12 @@ class Experiment:
         key = settings_hash(self.made_of(name))
         path = self.folder(name) / f"{what}.npz"
         if path.exists():
-            with np.load(path) as saved:
-                if str(saved["key"]) == key:
-                    return saved["embeddings"]
+            try:
+                with np.load(path) as saved:
+                    if str(saved["key"]) == key:
+                        return saved["embeddings"]
+            except Exception as error:  # a damaged archive raises errors of every kind
+                raise ValueError(f"{path} is damaged ({error}): delete it, and it is made again") from error
         vectors = make()
         write_atomically(path, lambda temporary: np.savez(temporary, embeddings=vectors, key=key))
         return vectors

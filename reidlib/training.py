@@ -18,6 +18,7 @@ from reidlib.datasets import ClipDataset, ClipSettings, PKSampler, TrackletStore
 from reidlib.evaluation import Protocol, embed, rank_protocol
 from reidlib.losses import ReidLoss
 from reidlib.models import build_model, record_firing_rates
+from reidlib.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def train(
     torch.manual_seed(run.seed)
     model = build_model(run.model, len(people), **run.options)
     if finished(folder, plain):
-        model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+        model.load_state_dict(load_weights(folder / "model.pt"))
         return model.eval()
     (folder / "model.pt").unlink(missing_ok=True)  # of other settings: it must not pass for this run's
     if (run.start is None) != (start is None):

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reidlib.ablations import SYSTEMS, row
+from reidlib.ablations.plan import main as list_trainings
 from reidlib.ablations.plan import plan
+from reidlib.events import Events, write
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
@@ -59,6 +62,21 @@ def test_every_system_is_planned_for_the_method_all(tmp_path):
 def test_own_data_is_shown_first_and_both_systems_are_trained(tmp_path):
     trainings, notebooks = planned(tmp_path, "preset=demo", "dataset=own", "data=somewhere")
     assert notebooks == NOTEBOOKS - {VIDEO} and {"sdcl 0", "s3ce_net 0"} <= trainings
+
+
+def test_own_recordings_without_video_need_a_method_that_does_without(tmp_path, capsys):
+    for i, place in enumerate(f"{person}/{camera}" for person in "abcd" for camera in "12"):
+        t = np.arange(50) * 1000
+        (tmp_path / place).mkdir(parents=True)
+        write(Events(t % 7, t % 5, t + i, t % 2, 20, 30), tmp_path / place / "walk.h5")
+    asked = ["--dataset", "own", "--preset", "demo", "--data", str(tmp_path)]
+    with pytest.raises(SystemExit) as ended:
+        list_trainings(asked)
+    said = capsys.readouterr()
+    assert ended.value.code == 1 and not said.out
+    assert f"all tracklets of {tmp_path} hold events without video, which sdcl needs: add METHOD=s3ce_net" in said.err
+    list_trainings([*asked, "--method", "s3ce_net"])
+    assert "s3ce_net 0 " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

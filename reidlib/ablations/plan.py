@@ -6,6 +6,7 @@ begins with, or -), a start before who needs it. `make report` asks it before an
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 
 from reidlib.ablations import AGAINST_OCCLUSION, PARTS, SYSTEMS, VIDEO_SYSTEMS, row, system_of
 
@@ -93,6 +94,22 @@ def trainings(preset: str, dataset: str, seed: int = 0, method: str = "") -> lis
     return [(name, drawn, row(name).start) for drawn in range(seed, seed + found.seeds) for name in needed]
 
 
+def check_video(rows: tuple[str, ...], data: str) -> None:
+    """Raises ValueError where rows need video that someone's own data do not hold; errors in the data are left to those who read them."""
+    from reidlib.datasets.own_checks import Problems  # only here is data looked at
+    from reidlib.datasets.own_data import OwnSettings, find
+
+    needing = sorted({system_of(name).name for name in rows if system_of(name).video})
+    silent, count = 0, 0
+    if needing:
+        source = find(data, OwnSettings(), Problems())
+        silent, count = source.without_video(), len(source.rows)
+    if silent:
+        other = next(system.name for system in SYSTEMS.values() if not system.video)
+        which = "all" if silent == count else f"{silent} of {count}"
+        raise ValueError(f"{which} tracklets of {data} hold events without video, which {', '.join(needing)} needs: add METHOD={other}")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m reidlib.ablations", description="The trainings of a preset: ROW SEED START.")
@@ -100,6 +117,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preset", default="demo", help=", ".join(PRESETS))
     parser.add_argument("--seed", type=int, default=0, help="first seed of the preset")
     parser.add_argument("--method", default="", help='a row: the trainings of its system alone; "all": of every system')
+    parser.add_argument("--data", default="", help="someone's own data: rows that need video are refused where they hold none")
     options = parser.parse_args(arguments)
-    for name, seed, start in trainings(options.preset, options.dataset, options.seed, options.method):
+    listed = trainings(options.preset, options.dataset, options.seed, options.method)
+    if options.dataset == "own" and Path(options.data).exists():
+        try:
+            check_video(tuple(name for name, *_ in listed), options.data)
+        except ValueError as error:
+            parser.exit(1, f"{error}\n")
+    for name, seed, start in listed:
         print(name, seed, start or "-")

@@ -25,7 +25,8 @@ class Motion:
 
 
 def read_bvh(path: str | Path) -> Motion:
-    """Read a BVH file. Raises FileNotFoundError for a missing file, ValueError naming file and line for a malformed one."""
+    """Read a BVH file. Raises FileNotFoundError for a missing file, ValueError naming file and line for a malformed one. A cut inside the
+    very last number cannot be noticed."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no BVH file at {path}")

@@ -49,7 +49,7 @@ def rows(root: Path, settings: LsVidSettings) -> list[dict]:
     """One row per tracklet (see `video_files.tracklet`), training first, in the order of the lists.
 
     Raises FileNotFoundError for absent lists, folders and tracklets without images, ValueError for lists and names that are not as
-    described above, or the same people in both lists."""
+    described above, or the same people in both lists. A list cut at the end of a line is a shorter list: see `compare`."""
     root = Path(root)
     lists = {part: _read_list(find(root, name)) for part, name in LISTS.items()}
     people = {part: {person for _, person in listed if person != JUNK} for part, listed in lists.items()}

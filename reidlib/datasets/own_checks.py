@@ -113,6 +113,8 @@ def _lines(path: Path, problems: Problems) -> list[tuple[int, list[str]]]:
         return []
     if not found:
         problems.error(path.name, "holds no rows", "was it exported whole?")
+    elif text[-1] not in "\r\n":
+        problems.warning(path.name, "its last row has no line end", "was the file cut off? Look at the row, and end it", [found[-1][0]])
     return found
 
 

@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,10 @@ class Source:
         for shot in self.shots:
             found += [shot.boxes, *(pictures_of(shot.source) if shot.source.is_dir() else [shot.source])]
         return sorted(set(found))
+
+    def without_video(self) -> int:
+        """How many tracklets hold events alone."""
+        return sum(_silent(row["what"], self.shots) for row in self.rows)
 
     def fingerprint(self) -> str:
         """sha256 over each file's path, size and time of change: notices changed data without reading it."""
@@ -136,10 +141,15 @@ def _note_kinds(name: str, found: list[own_files.Found], shots: list[own_shots.S
     if pictures and settings.fps is None:
         rate = own_shots.PICTURES_PER_SECOND
         problems.warning(name, f"no rate of the pictures: {rate} per second are assumed", "give fps, as an option or a column")
-    silent = [one for one in found if one.what["kind"] == "recording" or (one.what["kind"] == "boxes" and shots[one.what["shot"]].recorded)]
+    silent = [one for one in found if _silent(one.what, shots)]
     if silent:
         which = "all" if len(silent) == len(found) else f"{len(silent)} of {len(found)}"
         problems.warning(name, f"{which} tracklets hold events without video", "systems that need video cannot use them: METHOD=s3ce_net")
+
+
+def _silent(what: dict, shots: Sequence[own_shots.Shot]) -> bool:
+    """Whether a tracklet comes from an event recording, which has no video."""
+    return what["kind"] == "recording" or (what["kind"] == "boxes" and shots[what["shot"]].recorded)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from reidlib.datasets.pictures import LARGEST_SIDE, opened_picture
 from reidlib.datasets.video_files import time_order
 
 VIDEOS = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
@@ -32,13 +32,13 @@ class Pictures:
         if not self.files:
             raise ValueError("a film needs at least one picture")
         self.length = len(self.files)
-        with _picture(self.files[0]) as first:
+        with opened_picture(self.files[0]) as first:
             self.size, self.colour = first.size, first.mode not in _GREY_MODES
 
     def frames(self, start: int, stop: int) -> Iterator[np.ndarray]:
         """Frames start, ..., stop - 1, counted from 0: uint8 `[H, W]`, or `[H, W, 3]` where the first picture has colours."""
         for file in self.files[start:stop]:
-            with _picture(file) as picture:
+            with opened_picture(file) as picture:
                 yield np.asarray(picture.convert("RGB" if self.colour else "L"))
 
     def sizes(self) -> np.ndarray:
@@ -46,18 +46,8 @@ class Pictures:
         return np.array([_size(file) for file in self.files])
 
 
-@contextmanager
-def _picture(file: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(file) as picture:
-            yield picture
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        cause = "it is empty" if file.is_file() and file.stat().st_size == 0 else error
-        raise ValueError(f"{file} cannot be read as a picture: {cause}") from None
-
-
 def _size(file: Path) -> tuple[int, int]:
-    with _picture(file) as picture:
+    with opened_picture(file) as picture:
         return picture.size
 
 
@@ -85,6 +75,8 @@ class Video:
         at = start
         for from_keyframe in (True, False) if start else (False,):
             for frame in self._decoded(start, stop, from_keyframe):
+                if (frame.width, frame.height) != self.size:
+                    raise ValueError(f"{self.path}: frame {at + 1} is {frame.width} x {frame.height}, and the file states {self.size}")
                 yield frame.to_ndarray(format="rgb24" if self.colour else "gray")
                 at += 1
             if at > start:
@@ -133,7 +125,25 @@ def _facts(path: Path, changed: int) -> tuple[Fraction | None, tuple[int, int], 
     with _opened(path) as container:
         stream = container.streams.video[0]
         context = stream.codec_context
-        packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
-        stamps = np.sort(np.fromiter((packet.dts if packet.pts is None else packet.pts for packet in packets), np.int64))
+        if max(context.width, context.height) > LARGEST_SIDE:
+            raise ValueError(f"{path}: {context.width} x {context.height} pixels, more than {LARGEST_SIDE} on a side: is the file damaged?")
+        packets = list(container.demux(stream))
+        shown = [packet for packet in packets if packet.size and not packet.is_discard]
+        stamps = [packet.dts if packet.pts is None else packet.pts for packet in shown]
+        if None in stamps:
+            raise ValueError(f"{path}: packet {stamps.index(None) + 1} has no time: is the file whole?")
         colour = not (context.pix_fmt or "").startswith("gray")
-        return stream.average_rate, (context.width, context.height), colour, stamps
+        _check_length(path, container, stream, len(packets), max(stamps, default=0))
+        return stream.average_rate, (context.width, context.height), colour, np.sort(np.array(stamps, np.int64))
+
+
+def _check_length(path: Path, container, stream, packets: int, last: int) -> None:
+    """Formats that state how many frames there are, or how long they last, tell a file that was cut off; MPEG streams cannot."""
+    if stream.frames > packets:
+        raise ValueError(f"{path} states {stream.frames} frames and holds {packets}: was it cut off?")
+    if stream.frames == 0 and container.duration and container.format.name.startswith("matroska") and stream.average_rate:
+        missing = container.duration / 1e6 - float(last * stream.time_base) - 1 / float(stream.average_rate)
+        if missing > 1:
+            raise ValueError(
+                f"{path} states {container.duration / 1e6:g} s, and its last frame comes {missing:g} s before: was it cut off?"
+            )

@@ -1,5 +1,7 @@
 """Pictures on disk as arrays, checked: a damaged file gives one clear error or the right pixels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +20,27 @@ def read_picture(path: str | Path) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no picture at {path}: is the download whole?")
+    with opened_picture(path) as picture:
+        if picture.mode not in MODES:
+            raise ValueError(f"mode {picture.mode} is none of {', '.join(MODES)}; convert it to 8-bit colour or grey first")
+        return np.array(picture.convert("RGB"))
+
+
+@contextmanager
+def opened_picture(path: Path) -> Iterator[Image.Image]:
+    """A picture, its checksums compared where it has some, and of a plausible size; errors, also those inside, are ValueErrors with the
+    path."""
     try:
         with Image.open(path) as picture:
-            _check_header(picture)
-            picture.verify()  # compares checksums, after which the file has to be opened again
+            if max(picture.size) > LARGEST_SIDE:
+                raise ValueError(f"{picture.width} x {picture.height} pixels, more than {LARGEST_SIDE} on a side")
+            picture.verify()  # after which the file has to be opened again
         with Image.open(path) as picture:
-            return np.array(picture.convert("RGB"))
+            yield picture
     except Exception as error:  # Pillow's plugins raise whatever their parsing ran into, struct.error and SyntaxError included
-        raise ValueError(f"{path} cannot be read as a picture: {error} (is the file cut off or damaged?)") from error
-
-
-def _check_header(picture: Image.Image) -> None:
-    if picture.mode not in MODES:
-        raise ValueError(f"mode {picture.mode} is none of {', '.join(MODES)}; convert it to 8-bit colour or grey first")
-    if max(picture.size) > LARGEST_SIDE:
-        raise ValueError(f"{picture.width} x {picture.height} pixels, more than {LARGEST_SIDE} on a side")
+        empty = path.is_file() and path.stat().st_size == 0
+        cause = "it is empty" if empty else f"{error} (is the file cut off or damaged?)"
+        raise ValueError(f"{path} cannot be read as a picture: {cause}") from error
 
 
 def resize_picture(picture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -14,10 +14,11 @@ import hashlib
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+import h5py
 import numpy as np
-from scipy.io import loadmat
 
 from reidlib.datasets.conversion_plan import build_planned
+from reidlib.datasets.mat_files import read_mat_arrays
 from reidlib.datasets.store import Sample, TrackletStore
 from reidlib.datasets.video_events import ConversionSettings, fingerprint, frame_times, kept_frames, read_frames
 from reidlib.datasets.video_files import time_order
@@ -69,16 +70,13 @@ def read_chunk(path: str | Path) -> tuple[float, np.ndarray]:
 def _load(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"no chunk of events at {path}")
-    try:
-        values = loadmat(path, variable_names=(*COLUMNS, START))
-    except NotImplementedError:
-        raise ValueError(f"{path} is a MATLAB 7.3 file; SDCL's loader reads version 5: save it with -v6 or -v7") from None
-    except Exception as error:  # scipy's parser raises whatever a damaged file makes it run into
-        raise ValueError(f"{path} cannot be read as a MATLAB file: {error} (is it cut off or damaged?)") from error
+    if h5py.is_hdf5(path):
+        raise ValueError(f"{path} is a MATLAB 7.3 file; SDCL's loader reads version 5: save it with -v6 or -v7")
+    values = read_mat_arrays(path)
     for name in (*COLUMNS, START):
         if name not in values:
-            raise ValueError(f"{path} has no {name}: is it a chunk of SDCL's events? It holds {sorted(k for k in values if k[0] != '_')}")
-        if getattr(values[name], "dtype", np.dtype(object)).kind not in "iufb":
+            raise ValueError(f"{path} has no {name}: is it a chunk of SDCL's events? It holds {sorted(values)}")
+        if values[name] is None:
             raise ValueError(f"{path}: {name} does not hold real numbers")
     return values
 

@@ -24,8 +24,10 @@ from tqdm import tqdm
 from reidlib.datasets.parallel import exclusive, run_all
 from reidlib.datasets.tracklets import COLUMNS, make_index, typed_index
 from reidlib.events import Events
+from reidlib.hdf5 import clear_errors, read_dataset
 
 FORMAT_VERSION = 1
+_REPAIR = "remove it and build it again"
 _CHUNK = 65536
 _FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
 
@@ -82,7 +84,7 @@ class TrackletStore:
         self._memory = memory
         self._cache: dict[str, tuple[Events, tuple[int, int]]] = {}
         self._videos: dict[str, np.ndarray | None] = {}
-        with open_checked(self.path) as file:
+        with open_checked(self.path) as file, clear_errors(self.path, _REPAIR):
             self.index = _read_index(file["index"])
             self.settings: dict = json.loads(file.attrs["settings"])
             self.versions: dict = json.loads(file.attrs["versions"])
@@ -115,14 +117,19 @@ class TrackletStore:
 
     def interval(self, key: str) -> tuple[int, int]:
         """Half-open interval [t_start, t_stop) of the recording in microseconds; every event lies in it."""
-        return self._cache[key][1] if key in self._cache else _interval(self._group(key))
+        if key in self._cache:
+            return self._cache[key][1]
+        group = self._group(key)
+        with clear_errors(self.path, _REPAIR):
+            return _interval(group)
 
     def frames(self, key: str) -> np.ndarray | None:
         """uint8 [N, H, W] or [N, H, W, 3], or None where the tracklet has events alone. When they were taken: `frames.frame_times`."""
         if key in self._videos:
             return self._videos[key]
         group = self._group(key)
-        video = group["frames"][:] if "frames" in group else None
+        with clear_errors(self.path, _REPAIR):
+            video = _checked_video(read_dataset(group["frames"])) if "frames" in group else None
         if self._memory:
             self._videos[key] = video
             if video is not None:
@@ -131,7 +138,9 @@ class TrackletStore:
 
     def attributes(self, key: str) -> dict:
         """What the generator wrote about the tracklet."""
-        return json.loads(self._group(key)["attributes"].asstr()[()])
+        group = self._group(key)
+        with clear_errors(self.path, _REPAIR):
+            return json.loads(group["attributes"].asstr()[()])
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""
@@ -141,16 +150,18 @@ class TrackletStore:
 
     def _read(self, key: str) -> tuple[Events, tuple[int, int]]:
         group = self._group(key)
-        arrays = {name: group[name][:] for name in ("x", "y", "t", "p")}
-        return Events(**arrays, width=int(group.attrs["width"]), height=int(group.attrs["height"])), _interval(group)
+        with clear_errors(self.path, _REPAIR):
+            arrays = {name: read_dataset(group[name]) for name in ("x", "y", "t", "p")}
+            return Events(**arrays, width=int(group.attrs["width"]), height=int(group.attrs["height"])), _interval(group)
 
     def _group(self, key: str) -> h5py.Group:
         if self._file is None or self._pid != os.getpid():  # a forked worker must not share its parent's handle
             self._file, self._pid = open_checked(self.path), os.getpid()
-        try:
-            return self._file["tracklets"][key]
-        except KeyError:
-            raise KeyError(f"no tracklet {key!r} in {self.path}; its keys begin with {list(self.index['key'][:3])}") from None
+        with clear_errors(self.path, _REPAIR):
+            tracklets = self._file["tracklets"]
+            if key in tracklets:
+                return tracklets[key]
+        raise KeyError(f"no tracklet {key!r} in {self.path}; its keys begin with {list(self.index['key'][:3])}")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -173,8 +184,9 @@ def open_checked(path: Path) -> h5py.File:
         file = h5py.File(path, "r")
     except OSError as error:
         raise ValueError(f"{path} is not HDF5 or is truncated ({error}): remove it and build it again") from None
-    version = file.attrs.get("format")
-    if not file.attrs.get("complete", False):
+    with clear_errors(path, _REPAIR):
+        version, complete = file.attrs.get("format"), file.attrs.get("complete", False)
+    if not complete:
         problem = "is no finished tracklet store (its build was interrupted, or another program wrote it): remove it and build it again"
     elif version != FORMAT_VERSION:
         problem = f"has store format {version}, this reidlib reads {FORMAT_VERSION}: build it again"
@@ -351,4 +363,16 @@ def _write_index(group: h5py.Group, index: pd.DataFrame) -> None:
 
 
 def _read_index(group: h5py.Group) -> pd.DataFrame:
-    return typed_index({column: group[column].asstr()[:] if dtype is str else group[column][:] for column, dtype in COLUMNS.items()})
+    """The index; ValueError for columns of different length."""
+    texts = {column: group[column].asstr() for column, dtype in COLUMNS.items() if dtype is str}
+    columns = {column: texts[column][:] if column in texts else read_dataset(group[column]) for column in COLUMNS}
+    lengths = {column: len(values) for column, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the columns of its index differ in length: {lengths}")
+    return typed_index(columns)
+
+
+def _checked_video(frames: np.ndarray) -> np.ndarray:
+    if frames.dtype != np.uint8 or frames.ndim not in (3, 4):
+        raise ValueError(f"frames should be uint8 [N, H, W] or [N, H, W, 3], not {frames.dtype} {list(frames.shape)}")
+    return frames

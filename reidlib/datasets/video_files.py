@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat
 
+from reidlib.datasets.mat_files import read_mat_arrays
 from reidlib.datasets.tracklets import JOINED
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
@@ -96,26 +95,16 @@ def read_mat(path: Path, key: str) -> np.ndarray:
     """The array `key` of a .mat file, version 5 or 7.3 (HDF5), as whole numbers in MATLAB's orientation, int64 `[rows, columns]`.
 
     Raises FileNotFoundError, or ValueError for another kind of file, an absent key or values that are not whole numbers."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}: is the download whole?")
-    try:
-        arrays = _mat_arrays(path)
-    except Exception as error:  # on a broken file the readers raise errors of every kind
-        raise ValueError(f"{path} cannot be read as a .mat file ({error}): is the download whole?") from None
+    arrays = read_mat_arrays(path)
     if key not in arrays:
         raise ValueError(f"{path} has no array {key!r}; it has {', '.join(sorted(arrays)) or 'none'}")
     values = arrays[key]
+    if values is None:
+        raise ValueError(f"{key} of {path} must be a table of whole numbers, not complex numbers, text or a structure")
     whole = values.ndim == 2 and values.dtype.kind in "iuf" and np.isfinite(values).all() and (values == np.floor(values)).all()
     if not whole:
         raise ValueError(f"{key} of {path} must be a table of whole numbers, not {values.dtype} {list(values.shape)}")
     return values.astype(np.int64)
-
-
-def _mat_arrays(path: Path) -> dict[str, np.ndarray]:
-    if not h5py.is_hdf5(path):
-        return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-    with h5py.File(path, "r") as file:  # HDF5 lists the dimensions in the reverse of MATLAB's order
-        return {name: item[()].T for name, item in file.items() if isinstance(item, h5py.Dataset)}
 
 
 def read_positions(path: Path, key: str, count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Recordings on disk: every format that EventCV reads, checked, with nothing dropped or guessed in silence."""
+"""Recordings on disk: every format that EventCV reads (and AEDAT 4, see there), checked, with nothing dropped or guessed in silence."""
 
 import re
 import shutil
@@ -10,7 +10,9 @@ import eventcv
 import h5py
 import numpy as np
 
+from reidlib.events.aedat4 import read_aedat4
 from reidlib.events.stream import LARGEST_SENSOR, Events
+from reidlib.events.whole_files import check_whole
 from reidlib.files import write_atomically
 
 TEXT_FORMATS = (".txt", ".csv")
@@ -31,7 +33,7 @@ def read(path, *, width: int | None = None, height: int | None = None, time_unit
     Event-ReId). Default: what the file states, else microseconds, or seconds where text holds fractions. Times are rounded to whole
     microseconds. Text has rows `t x y p`, or a header that names the columns. A positive polarity is ON, any other OFF.
     Raises FileNotFoundError for a missing file, and ValueError, with the path, for files that are empty, cut off or of an unknown
-    format, for unsorted or negative times, and for events outside the sensor."""
+    format, for unsorted or negative times, and for events outside the sensor. `whole_files` says which cuts no reader can notice."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no recording at {path}")
@@ -65,7 +67,7 @@ class Recording:
             self.width, self.height = self._whole.width, self._whole.height
             self.span = int(self._whole.t[0]), int(self._whole.t[-1])
             return
-        _check_complete(self.path)
+        check_whole(self.path)
         options = {} if _states_unit(self.path) else {"time_unit": "us"}
         self.width, self.height = _load(self.path, eventcv.open, **options).sensor_size
         # With the largest sensor nothing outside is dropped in silence: Events names it.
@@ -118,10 +120,11 @@ def _microseconds(time_unit: str | float) -> Fraction:
     return Fraction(str(time_unit))
 
 
-def _load(path: Path, load=eventcv.load, **options):
-    """EventCV's `load` (or another of its readers), its errors told with the path and what usually causes them."""
+def _load(path: Path, load=eventcv.load, source: Path | None = None, **options):
+    """EventCV's `load` (or another of its readers), its errors told with the path and what usually causes them. source: the file that is
+    read in the place of `path`."""
     try:
-        return load(str(path), **options)
+        return load(str(source or path), **options)
     except BaseException as error:
         if not isinstance(error, (ValueError, OSError, RuntimeError)) and type(error).__name__ != "PanicException":  # EventCV's own bugs
             raise
@@ -163,7 +166,7 @@ def _read_text(path: Path, size, unit: Fraction | None) -> tuple[np.ndarray, tup
                 shutil.copyfileobj(file, copy)
         # EventCV rounds to whole microseconds: fractions are read as if they were seconds, then scaled, and lose nothing.
         for name in ("s", "us") if fractions else ("us",):
-            stream = _load(source, time_unit=name)
+            stream = _load(path, source=source, time_unit=name)
             columns = _columns(stream)
             if len(columns) and columns[:, 2].max() < 2**62:  # else too late for that detour
                 break
@@ -175,7 +178,11 @@ def _read_binary(path: Path, size, unit: Fraction | None) -> tuple[np.ndarray, t
     stored = path.suffix.lower() in (".npz", *HDF5_FORMATS)
     if unit is not None and not stored:
         raise ValueError(f"{path}: {path.suffix} files state their unit of time; leave time_unit={float(unit):g} out")
-    _check_complete(path)
+    if path.suffix.lower() == ".aedat4":
+        columns, stated = read_aedat4(path)
+        found = size or stated or tuple(int(side) + 1 for side in columns[:, :2].max(axis=0, initial=0))
+        return columns, found
+    check_whole(path)
     options = {"time_unit": "us"} if unit is not None or not _states_unit(path) else {}
     stream = _load(path, sensor_size=size, **options)
     columns, everything = _columns(stream), _columns(_load(path, sensor_size=(LARGEST_SENSOR, LARGEST_SENSOR), **options))
@@ -191,31 +198,5 @@ def _states_unit(path: Path) -> bool:
     try:
         with h5py.File(path) as file:
             return "timestamp_scale_ms" in file.attrs
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error} (is the file cut off, or not HDF5?)") from error
-
-
-def _check_complete(path: Path) -> None:
-    """Find cut files of the formats in which EventCV reads as far as it goes and says nothing."""
-    kind, size = path.suffix.lower(), path.stat().st_size
-    with open(path, "rb") as file:
-        if kind == ".bag":  # the first record tells where the index begins, at the end of the file
-            start = file.read(4096)
-            place = start.find(b"index_pos=") + len(b"index_pos=")
-            index = int.from_bytes(start[place : place + 8], "little")
-            if b"index_pos=" in start and not 0 < index < size:
-                raise ValueError(f"{path} is cut off: its index should begin at byte {index}, but it has {size} bytes")
-        if kind not in (".raw", ".dat"):
-            return
-        header = b""
-        while (line := file.readline()).startswith(b"%"):
-            header += line.lower()
-            if line.strip().lower() == b"% end":
-                break
-    if kind == ".dat":
-        start, word = len(header) + 2, 8  # two bytes tell the type and the length of an event
-    else:
-        start, word = len(header), 4 if b"evt 2" in header or b"evt2" in header else 2
-    rest = (size - start) % word
-    if rest:
-        raise ValueError(f"{path} ends in the middle of an event ({rest} of {word} bytes): it was cut off while copied or recorded")
+    except Exception as error:  # h5py raises errors of many kinds on a damaged file
+        raise ValueError(f"{path} cannot be read: {error} (is the file cut off or damaged, or not HDF5?)") from error

@@ -34,12 +34,23 @@ def embeddings_to_parquet(path: str | Path, index: pd.DataFrame, vectors: np.nda
     facts = {"model": settings["model"], "seed": settings["seed"], "settings_hash": settings_hash(settings), "data": settings["data"]}
     described = json.dumps(facts | {"settings": settings}, sort_keys=True)
     table = table.replace_schema_metadata((table.schema.metadata or {}) | {_KEY: described.encode()})
-    write_atomically(Path(path), lambda temporary: pq.write_table(table, temporary))
+    write_atomically(Path(path), lambda temporary: pq.write_table(table, temporary, write_page_checksum=True))
 
 
 def read_embeddings(path: str | Path) -> tuple[pd.DataFrame, np.ndarray, dict]:
-    """What `embeddings_to_parquet` wrote: index, vectors float32 [N, D], facts of the run. ValueError for another program's file."""
-    table = pq.read_table(path)
+    """What `embeddings_to_parquet` wrote: index, vectors float32 [N, D], facts of the run.
+
+    Raises ValueError for another program's file and for a damaged one."""
+    try:
+        return _read(path)
+    except (pa.ArrowException, OSError, TypeError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path} cannot be read as embeddings: {error} (is the file cut off or damaged?)") from error
+
+
+def _read(path: str | Path) -> tuple[pd.DataFrame, np.ndarray, dict]:
+    table = pq.read_table(path, page_checksum_verification=True)
     metadata = table.schema.metadata or {}
     if _KEY not in metadata or "embedding" not in table.column_names:
         raise ValueError(f"{path} holds no embeddings of reidlib: its columns are {table.column_names}")

@@ -144,7 +144,7 @@ def test_refused_chunks(tmp_path):
     assert "must be finite" in error(t=[10, np.inf])
     assert "not of equal length" in error(p=[1])
     savemat(path, {"start_timestamp": 1.0, "x": [1.0]})
-    with pytest.raises(ValueError, match=r"a.mat has no section_event_x: .* It holds \['start_timestamp'\]"):
+    with pytest.raises(ValueError, match=r"a.mat has no section_event_x: .* It holds \['start_timestamp', 'x'\]"):
         read_chunk(path)
     write_chunk(path, **good, section_event_label=1)
     assert len(read_chunk(path)[1]) == 2  # further variables are nobody's business

@@ -8,6 +8,7 @@ from torchvision.models import ResNet18_Weights, ResNet50_Weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from reidlib.models.layers.spiking_resnet import initialise
+from reidlib.weights import load_weights
 
 BACKBONES = {
     "resnet18": (BasicBlock, (2, 2, 2, 2), ResNet18_Weights.IMAGENET1K_V1),
@@ -77,7 +78,7 @@ def _load_imagenet(backbone: ImageResNet, name: str, width: int, weights) -> Non
     if not path.is_file():
         print(f"{name}: no ImageNet weights at {path}, so it starts from fresh ones (the file: {weights.url})")
         return
-    state = torch.load(path, weights_only=True, map_location="cpu")
+    state = load_weights(path)
     if backbone.conv1.in_channels != 3:
         state["conv1.weight"] = backbone.conv1.weight
     backbone.load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")})
