@@ -8,18 +8,16 @@
 What is asked about is a tracklet: one person, cropped, seen by one camera.
 """
 
-import json
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
+from reidlib.checkpoints import load_state, read_settings
 from reidlib.datasets import ClipSettings, Sample, TrackletStore, cameras_or_none, in_subset, make_index, validation_split
 from reidlib.evaluation import embed
 from reidlib.events import Events, read
@@ -288,8 +286,8 @@ def load_run(folder: str | Path) -> tuple[nn.Module, ClipSettings, dict]:
         cause = "its training was interrupted: start it again and it goes on" if unfinished else "has this row been trained?"
         raise FileNotFoundError(f"no finished run in {folder}, {' and '.join(missing)} missing: {cause}")
     try:
-        settings = json.loads(written.read_text())
-        state = torch.load(weights, weights_only=True, map_location="cpu")
+        settings = read_settings(folder)
+        state = load_state(weights)
         classes = next(len(value) for name, value in state.items() if name.endswith("classifier.weight"))
         options = settings["options"]
         if "pretrained" in options:
@@ -297,7 +295,7 @@ def load_run(folder: str | Path) -> tuple[nn.Module, ClipSettings, dict]:
         model = build_model(settings["model"], classes, **options)
         model.load_state_dict(state)
         clips = ClipSettings(**settings["clips"])
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError, StopIteration, json.JSONDecodeError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, StopIteration) as error:
         text = f"{type(error).__name__}: {error}"[:300]
         raise ValueError(f"{folder} cannot be read as a run ({text}): damaged, or written by another version?") from error
     return model.eval(), clips, settings

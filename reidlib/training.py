@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from tqdm.auto import tqdm
 
-from reidlib.checkpoints import History, finished, read_checkpoint, write_checkpoint, write_result
+from reidlib.checkpoints import History, read_checkpoint, restore, sole_run, write_checkpoint, write_result
 from reidlib.datasets import ClipDataset, ClipSettings, PKSampler, TrackletStore, train_loader
 from reidlib.evaluation import Protocol, embed, rank_protocol
 from reidlib.losses import ReidLoss
@@ -106,27 +105,33 @@ def train(
     Writes `settings.json`, `metrics.csv` (one row per 10 steps and per validation), `checkpoint.pt` while running and `model.pt` at the
     end. validation: query and gallery rows of held-out *training* identities, for curves and choices; the test rows never come here.
     start: gives the trained model of `run.start`; called only when this run begins.
-    Raises FloatingPointError when the loss is not finite (the last good checkpoint stays).
+    Another process that trains the same in `folder` is waited for. Raises `locks.Locked` where one trains something else there,
+    FloatingPointError when the loss is not finite (the last good checkpoint stays), ValueError for a damaged checkpoint or model.
     """
     folder = Path(folder)
     plain = run.with_data(store.cache_key)
     people = sorted(int(person) for person in train_index["person"].unique())
     torch.manual_seed(run.seed)
     model = build_model(run.model, len(people), **run.options)
-    if finished(folder, plain):
-        model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
-        return model.eval()
-    (folder / "model.pt").unlink(missing_ok=True)  # of other settings: it must not pass for this run's
+    if not restore(model, folder, plain):
+        with sole_run(folder, plain):
+            if not restore(model, folder, plain):  # else another process has trained it meanwhile
+                model = _fit(_Trainer(run, model, folder, plain), store, train_index, people, validation, start)
+    return model.eval()
+
+
+def _fit(state: "_Trainer", store: TrackletStore, train_index: pd.DataFrame, people: list[int], validation, start) -> nn.Module:
+    """All steps from the last checkpoint on; the trained model."""
+    run, settings = state.run, state.run.train
     if (run.start is None) != (start is None):
         raise ValueError("settings and arguments disagree: `start` must give the model exactly when `run.start` names its settings")
-    state = _Trainer(run, model, folder, plain)
     if not state.resume() and start is not None:
         copy_weights(start(), state.plain_model)
-    dataset = ClipDataset(store, train_index, run.clips, train=True, seed=run.seed, labels=people, modalities=model.modalities)
-    settings = run.train
+    modalities = state.plain_model.modalities
+    dataset = ClipDataset(store, train_index, run.clips, train=True, seed=run.seed, labels=people, modalities=modalities)
     sampler = PKSampler(train_index, settings.people, settings.clips, seed=run.seed, iterations=settings.iterations, start=state.step)
     batches = train_loader(dataset, sampler)
-    bar = tqdm(batches, desc=folder.name, initial=state.step, total=settings.iterations, leave=False, mininterval=1.0)
+    bar = tqdm(batches, desc=state.folder.name, initial=state.step, total=settings.iterations, leave=False, mininterval=1.0)
     for batch in bar:
         state.one_step(batch)
         due = settings.validate_every and state.step % settings.validate_every == 0
@@ -253,8 +258,14 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
 
 
 def load_history(folder: Path) -> pd.DataFrame:
-    """The `metrics.csv` of a run. Raises FileNotFoundError when the run has not reached its first checkpoint."""
+    """The `metrics.csv` of a run. FileNotFoundError when the run has not reached its first checkpoint, ValueError for a damaged file."""
     path = Path(folder) / "metrics.csv"
-    if not os.path.exists(path):
+    if not path.exists():
         raise FileNotFoundError(f"no training history at {path}: has this run been started?")
-    return pd.read_csv(path)
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    table = None
+    if lines.pop() == "" and len({line.count(",") for line in lines}) == 1:  # else it was cut off; pandas would fill it up
+        table = pd.read_csv(path, encoding_errors="replace")
+    if table is None or "step" not in table or not all(map(pd.api.types.is_numeric_dtype, table.dtypes)):
+        raise ValueError(f"{path} is damaged: only training the run again (remove its folder) makes another history")
+    return table

@@ -13,12 +13,12 @@ from reidlib import plots
 from reidlib.ablations import System
 from reidlib.analysis import robustness
 from reidlib.analysis.comparison import difference_table, forest_table, mean_over_seeds, paired, readable, score_table, verdicts
+from reidlib.checkpoints import finished
 from reidlib.experiment import Experiment
 from reidlib.files import write_atomically, write_text
 from reidlib.reports import provenance
 from reidlib.reports.publish import insert_between
 from reidlib.reports.records import write_figure
-from reidlib.training import finished
 
 TWIN = "resnet18_events"
 SEVERITIES = (1, 3, 5)  # of each degradation: as many as a page can show and an hour can embed

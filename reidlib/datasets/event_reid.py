@@ -107,7 +107,7 @@ def find_time_unit(paths: list[Path], seconds: float) -> float:
 
 @lru_cache(maxsize=1)  # consecutive windows come from the same recording
 def _read_whole(path: Path, unit: float) -> Events:
-    with open(path) as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         headed = len(file.readline().split()) == 2
     size = {} if headed else {"width": SENSOR[0], "height": SENSOR[1]}
     return read(path, **size, time_unit=round(unit * 1e6, 6))
@@ -147,7 +147,7 @@ def read_list(root: Path, subset: str) -> list[str]:
     path = root / LISTS[subset]
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {root}: Event-ReId's sample has the three files {', '.join(LISTS.values())}")
-    names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     absent = [name for name in names if not (root / name).is_file()]
     if absent:
         raise FileNotFoundError(f"{path} names {len(absent)} absent files, the first is {absent[0]}: is the download whole?")

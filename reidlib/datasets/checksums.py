@@ -1,0 +1,31 @@
+"""Checksums of what a store holds, compared whenever it is read: HDF5's own cover neither short texts nor attributes nor shapes."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+
+def checksum(value: np.ndarray | str) -> int:
+    """CRC-32 of an array, its type and its shape; or of a text."""
+    if isinstance(value, str):
+        return zlib.crc32(value.encode())
+    return zlib.crc32(value.tobytes(), zlib.crc32(f"{value.dtype.str} {value.shape}".encode()))
+
+
+def compare(sums: Mapping[str, int], name: str, value: np.ndarray | str) -> None:
+    """ValueError where `value` is not what was summed; stores of before there were checksums have none."""
+    if name in sums and sums[name] != checksum(value):
+        raise ValueError(f"wrong checksum of its {name}")
+
+
+@contextmanager
+def naming_damage(path: Path, part: str) -> Iterator[None]:
+    """Whatever HDF5 and numpy say of damaged bytes becomes a ValueError that names the file."""
+    try:
+        yield
+    except Exception as error:  # on a broken file they raise errors of every kind
+        cause = f"{type(error).__name__}: {error}"[:200]
+        raise ValueError(f"{part} of {path} is damaged ({cause}): remove the file, the next run builds it again") from error
