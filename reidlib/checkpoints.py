@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from reidlib.files import remove_leftovers, settings_hash, write_atomically, write_json
+from reidlib.files import settings_hash, write_atomically, write_json
 from reidlib.locks import exclusive, tidy
 
 LOG_EVERY = 10
-FILES = ("settings.json", "metrics.csv", "checkpoint.pt", "model.pt")
 
 
 class History:
@@ -104,26 +103,21 @@ def finished(folder: Path, plain: dict) -> bool:
 
 def restore(model: nn.Module, folder: Path, plain: dict) -> bool:
     """Give `model` the weights of the finished run in `folder`; False where there is none with exactly these settings and data."""
+    folder = Path(folder)
     if not finished(folder, plain):
         return False
     model.load_state_dict(load_state(folder / "model.pt"))
-    tidy(folder, lambda: _remove_working_files(folder))
+    tidy(folder, lambda: (folder / "checkpoint.pt").unlink(missing_ok=True))
     return True
-
-
-def _remove_working_files(folder: Path) -> None:
-    remove_leftovers(folder, *FILES)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
 @contextmanager
 def sole_run(folder: Path, plain: dict) -> Iterator[None]:
     """While a run of these settings writes into `folder`, nobody else does.
 
-    A second process with the same settings waits (and must then ask `restore` again); one with others gets `locks.Locked`. What killed
-    processes left half written is removed, and so is the model of other settings, which must not pass for this run's."""
+    A second process with the same settings waits (and must then ask `restore` again); one with others gets `locks.Locked`. The model of
+    other settings is removed: it must not pass for this run's."""
     with exclusive(folder, settings_hash(plain)):
-        remove_leftovers(folder, *FILES)
         if (folder / "model.pt").exists() and not finished(folder, plain):
             tqdm.write(f"{folder}: settings or data changed since its model was trained; that model is thrown away")
             (folder / "model.pt").unlink()

@@ -1,10 +1,12 @@
 """Small file helpers: atomic writes that say why they fail, and stable hashes of settings."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +25,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     path = Path(path)
     with telling_why(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.stem}-", suffix=path.suffix)
+        _remove_leftovers(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_beginning(path)}{os.getpid()}-", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -60,11 +63,25 @@ def _cause(error: Exception, path: Path) -> int | None:
     return number if number in _MENDABLE else None
 
 
-def remove_leftovers(folder: Path, *names: str) -> None:
-    """Remove what killed processes left of writing the files `names` atomically; only for who alone writes them."""
-    for name in names:
-        for left in Path(folder).glob(f"{TEMPORARY}{Path(name).stem}-*{Path(name).suffix}"):
+def _beginning(path: Path) -> str:
+    """How names of temporary files of this host for `path` begin; the number of the process follows."""
+    return f"{TEMPORARY}{path.stem}-{socket.gethostname()}-"
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes of this host left of writing `path`."""
+    for left in path.parent.glob(f"{glob.escape(_beginning(path))}*{glob.escape(path.suffix)}"):
+        process = left.stem.split("-")[-2]
+        if process.isdigit() and not _alive(int(process)):
             left.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return error.errno == errno.EPERM  # somebody else's
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -246,7 +247,7 @@ def build_store(
             return store
         with telling_why(path):
             parts.mkdir(exist_ok=True)
-        for left in sorted(path.parent.glob(path.name + ".tmp-*")):
+        for left in (*path.parent.glob(path.name + ".tmp-*"), *parts.glob("*.tmp-*")):
             left.unlink()  # of a killed build
         unique = {row["key"]: row for row in reversed(rows)}
         files = {name: parts / (hashlib.sha256(f"{key} {name}".encode()).hexdigest()[:24] + ".h5") for name in (row["key"] for row in rows)}
@@ -255,8 +256,7 @@ def build_store(
         with progress:
             for _ in run_all(partial(_make_part, make, key), todo, workers):
                 progress.update()
-        with telling_why(path):
-            _merge(path, rows, files, key, settings, description)
+        _merge(path, rows, files, key, settings, description)
         shutil.rmtree(parts)
     return TrackletStore(path)
 
@@ -296,13 +296,23 @@ def _make_part(make: Callable[[dict], Sample], cache_key: str, task: tuple[dict,
     try:
         sample = make(row)
         temporary = file.with_name(f"{file.name}.tmp-{os.getpid()}")
-        with telling_why(file):
+        with _removed_on_error(temporary), telling_why(file):
             with h5py.File(temporary, "w") as out:
                 facts = _write_sample(out.create_group("sample"), sample)
                 out.attrs.update({"key": row["key"], "cache_key": cache_key, "facts": to_json(facts)})
             os.replace(temporary, file)
     except Exception as error:
         error.add_note(f"while building tracklet {row['key']}")
+        raise
+
+
+@contextmanager
+def _removed_on_error(temporary: Path) -> Iterator[None]:
+    """Half a file must not take the space for which the build ran short."""
+    try:
+        yield
+    except BaseException:
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -342,13 +352,22 @@ def _write_sample(group: h5py.Group, sample: Sample) -> dict:
 
 
 def _merge(path: Path, rows: list[dict], files: dict[str, Path], key: str, settings: dict, description: str) -> None:
-    """One file of all parts, copied one by one (compressed as they are), renamed into place as the last step."""
-    needed, free = sum(file.stat().st_size for file in files.values()), shutil.disk_usage(path.parent).free
-    if needed > free:  # said before, not after, everything was copied
-        raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free", str(path))
+    """One file of all parts, renamed into place as the last step."""
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    with _removed_on_error(temporary), telling_why(path):
+        needed, free = sum(file.stat().st_size for file in files.values()), shutil.disk_usage(path.parent).free
+        if needed > free:  # said before, not after, everything was copied
+            raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free", str(path))
+        _write_store(temporary, rows, files, key, settings, description)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+
+
+def _write_store(path: Path, rows: list[dict], files: dict[str, Path], key: str, settings: dict, description: str) -> None:
+    """The parts are copied one by one, compressed as they are."""
     facts, digest = {}, hashlib.sha256()
-    with h5py.File(temporary, "w") as out:
+    with h5py.File(path, "w") as out:
         tracklets = out.create_group("tracklets")
         for name, file in files.items():
             facts[name] = _part_facts(file, name, key)
@@ -366,9 +385,6 @@ def _merge(path: Path, rows: list[dict], files: dict[str, Path], key: str, setti
         out.attrs["checksums"] = to_json({"head": checksum(_head(out.attrs, index))})
         out.flush()
         out.attrs["complete"] = True
-    with open(temporary, "rb") as written:
-        os.fsync(written.fileno())
-    os.replace(temporary, path)
 
 
 def _checksums(group: h5py.Group) -> dict[str, int]:

@@ -1,17 +1,18 @@
-"""One thread on the CPU for everything that is started here, and the two forms of the suite."""
+"""One thread on the CPU for everything that is started here: neither a GPU nor more threads give the same bytes."""
 
-import os
+from collections.abc import Iterator
 
 import pytest
+import torch
 
-#: `make test-full`: the long form.
-FULL = bool(os.environ.get("REIDLIB_FULL"))
+import reidlib.training as training
 
 
-@pytest.fixture(autouse=True)
-def one_thread_on_the_cpu(one_thread, monkeypatch):
-    """Children inherit it; a GPU would not give the same bytes."""
-    import reidlib.training as training
-
-    fabric = training.Fabric
-    monkeypatch.setattr(training, "Fabric", lambda **options: fabric(**options | {"accelerator": "cpu"}))
+@pytest.fixture(autouse=True, scope="module")
+def one_thread_on_the_cpu() -> Iterator[None]:
+    before, fabric = torch.get_num_threads(), training.Fabric
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "Fabric", lambda **options: fabric(**options | {"accelerator": "cpu"}))
+        yield
+    torch.set_num_threads(before)

@@ -248,12 +248,12 @@ def test_damaged_embeddings_are_computed_again_with_a_note(tmp_path, monkeypatch
     experiment = Experiment("walkers", "tiny", 0, tmp_path)
     experiment.__dict__["store"] = STORE
     vectors = np.ones((2, 3), np.float32)
-    path = experiment.folder("ssam") / "embeddings.npz"
-    experiment._kept("ssam", "embeddings", lambda: vectors)
+    path = experiment.folder("sew_resnet18") / "embeddings.npz"
+    experiment._kept("sew_resnet18", "embeddings", lambda: vectors)
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
-    np.testing.assert_array_equal(experiment._kept("ssam", "embeddings", lambda: vectors), vectors)
+    np.testing.assert_array_equal(experiment._kept("sew_resnet18", "embeddings", lambda: vectors), vectors)
     said = capsys.readouterr().out
     assert said.startswith(f"{path} is damaged (") and said.endswith("its embeddings are computed again\n")
     assert path.read_bytes() == whole
-    np.testing.assert_array_equal(experiment._kept("ssam", "embeddings", pytest.fail), vectors)
+    np.testing.assert_array_equal(experiment._kept("sew_resnet18", "embeddings", pytest.fail), vectors)

@@ -9,7 +9,6 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import samples
@@ -196,15 +195,3 @@ def test_a_full_disk_leaves_the_old_page(disk, tmp_path):
     disk.fill(left=8)
     refused(disk.place / "report" / "index.html", errno.ENOSPC, partial(reports.write_index, *arguments, name="x" * 100_000))
     assert content(disk.place, skip=("filler",)) == before
-
-
-def test_hdf5_of_a_cut_off_write_is_never_read(disk):
-    """What HDF5 itself leaves where the disk is full is a part that counts as unmade."""
-    path = disk.place / "small.h5.parts" / "part.h5"
-    path.parent.mkdir()
-    disk.fill(left=20)
-    with pytest.raises((OSError, RuntimeError)), h5py.File(path, "w") as file:
-        file.create_dataset("x", data=np.random.default_rng(0).random(100_000))
-    from reidlib.datasets.store import _part_facts
-
-    assert _part_facts(path, "x", "key") is None

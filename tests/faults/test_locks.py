@@ -44,23 +44,23 @@ WORKS = {
 }
 
 
-def _hold(target: Path, work: str | None, held, end) -> None:
+def _hold(target: Path, work: str | None, pipe) -> None:
     with exclusive(target, work):
-        held.set()
-        end.wait(60)
+        pipe.send("held")
+        pipe.recv()
 
 
 @contextmanager
 def owner(target: Path, work: str | None) -> Iterator:
     """Another process that holds the lock until the block, or its life, ends."""
-    held, end = FORK.Event(), FORK.Event()
-    process = FORK.Process(target=_hold, args=(target, work, held, end))
+    here, there = FORK.Pipe()
+    process = FORK.Process(target=_hold, args=(target, work, there))
     process.start()
-    assert held.wait(30)
+    assert here.recv() == "held"
     try:
         yield process
     finally:
-        end.set()
+        here.send("end")
         process.join()
 
 
@@ -71,7 +71,7 @@ def _heard(work: Callable[[Path], None], target: Path, said: Path) -> None:
     work(target)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 200) -> None:
     stop = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < stop, "waited in vain"
@@ -89,7 +89,7 @@ def test_the_same_work_is_waited_for(kind, tmp_path):
         told = rf"{re.escape(str(target))}: waiting for process {other.pid} on {socket.gethostname()} since \d{{4}}-\d\d-\d\d [\d:]+ UTC"
         wait_for(lambda: said.exists() and re.search(told, said.read_text(encoding="utf-8")))
         assert not target.exists() and second.is_alive()
-    second.join(60)
+    second.join(200)
     assert second.exitcode == 0 and target.exists() and not lock_of(target).exists()
 
 
@@ -101,7 +101,7 @@ def test_work_done_while_waiting_is_not_done_again(kind, tmp_path):
     for process in pair:
         process.start()
     for process in pair:
-        process.join(120)
+        process.join(200)
     assert [process.exitcode for process in pair] == [0, 0]
     work(tmp_path / "one" / "out.h5")
     assert content(tmp_path / "both") == content(tmp_path / "one")
@@ -180,10 +180,10 @@ def test_a_second_command_in_one_folder_is_refused(tmp_path):
     first = locked_command(tmp_path / "report")
     assert first.stdout.readline() == "runs\n"
     second = locked_command(tmp_path / "report")
-    said, complaint = second.communicate(timeout=60)
+    said, complaint = second.communicate(timeout=200)
     assert second.returncode == REFUSED and said == ""
     assert complaint.startswith(f"error: {tmp_path / 'report'} is being written by process {first.pid} on ") and complaint.count("\n") == 1
-    first.communicate("\n", timeout=60)
+    first.communicate("\n", timeout=200)
     assert first.returncode == 3 and not any(tmp_path.iterdir())
 
 
@@ -194,7 +194,7 @@ def test_the_lock_lasts_as_long_as_the_command_even_if_its_starter_is_killed(tmp
     first.wait()
     with pytest.raises(Locked), exclusive(tmp_path / "report"):
         pass
-    first.communicate("\n", timeout=60)  # the command ends
+    first.communicate("\n", timeout=200)  # the command ends
     wait_for(lambda: main([str(tmp_path / "report"), "true"]) == 0)
 
 

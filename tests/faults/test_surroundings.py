@@ -38,7 +38,7 @@ def stable(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, request) -> dict[str, bytes]:
+def whole(tmp_path_factory) -> dict[str, bytes]:
     """In a fork of this process, as it is."""
     folder = tmp_path_factory.mktemp("whole")
     undisturbed(_here, folder)
