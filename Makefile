@@ -22,16 +22,17 @@ COMMAND = make report DATASET=$(DATASET) PRESET=$(PRESET) SEED=$(SEED)$(call nam
 REPORT = reports/$(DATASET)$(if $(GAIT),-gait)-$(PRESET)
 
 .DEFAULT_GOAL := help
-.PHONY: report test lab lock notebooks study bench clean help install
+.PHONY: report test test-full lab lock notebooks study bench clean help install
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "Settings: DATASET=$(DATASET) PRESET=$(PRESET) SEED=$(SEED) DATA=$(DATA) GAIT=$(GAIT) METHOD=$(METHOD) JOBS=$(JOBS)"
 
+# The lock of the report replaces that of snakemake, which a killed run leaves behind.
 report: $(STAMP) ## run the notebooks (what is not up to date) and write reports/<dataset>-<preset>/index.html
-	@$(VENV)/bin/snakemake --cores $(JOBS) --rerun-incomplete --keep-going --quiet rules --config \
+	@$(RUN) -m reidlib.locks $(REPORT) $(VENV)/bin/snakemake --nolock --cores $(JOBS) --rerun-incomplete --keep-going --quiet rules --config \
 		dataset='$(DATASET)' preset='$(PRESET)' seed='$(SEED)' data='$(DATA)' gait='$(GAIT)' method='$(METHOD)' command='$(COMMAND)' \
-		|| { echo "The report is incomplete; its first page says what is missing: $(REPORT)/index.html" >&2; exit 1; }
+		|| { [ $$? -eq 75 ] || echo "The report is incomplete; its first page says what is missing: $(REPORT)/index.html" >&2; exit 1; }
 	@echo "Report: $(REPORT)/index.html"
 
 study: ## the report with every ablation row and all seeds (hours; stop and start it as you like)
@@ -40,6 +41,9 @@ study: ## the report with every ablation row and all seeds (hours; stop and star
 
 test: $(STAMP) ## all tests
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+test-full: $(STAMP) ## the long form of the tests that have one: 50 kills and more, at random points of every step
+	@REIDLIB_FULL=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile -m full
 
 lab: $(STAMP) ## JupyterLab on the notebooks
 	@$(VENV)/bin/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -8,7 +8,6 @@
 What is asked about is a tracklet: one person, cropped, seen by one camera.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from reidlib.checkpoints import read_settings
 from reidlib.datasets import ClipSettings, Sample, TrackletStore, cameras_or_none, in_subset, make_index, validation_split
 from reidlib.evaluation import embed
 from reidlib.events import Events, read
@@ -287,7 +287,7 @@ def load_run(folder: str | Path) -> tuple[nn.Module, ClipSettings, dict]:
         cause = "its training was interrupted: start it again and it goes on" if unfinished else "has this row been trained?"
         raise FileNotFoundError(f"no finished run in {folder}, {' and '.join(missing)} missing: {cause}")
     try:
-        settings = json.loads(written.read_text(encoding="utf-8"))
+        settings = read_settings(folder)
         state = load_weights(weights)
         classes = next(len(value) for name, value in state.items() if name.endswith("classifier.weight"))
         options = settings["options"]

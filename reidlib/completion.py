@@ -15,14 +15,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from reidlib.checkpoints import History, finished, read_checkpoint, write_checkpoint, write_result
+from reidlib.checkpoints import History, read_checkpoint, restore, sole_run, write_checkpoint, write_result
 from reidlib.datasets.frames import video_of
 from reidlib.datasets.pixels import NEIGHBOURS, network_input, with_neighbours
 from reidlib.models.layers.occlusion import THIRDS, THRESHOLD, occluded, third_masks
 from reidlib.models.stcnet import CompletionLoss, STCnet
 from reidlib.models.vrstc import VRSTC
 from reidlib.training import seed_step
-from reidlib.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -110,19 +109,24 @@ def train_completion(
 
     scores: a store whose tracklets' attributes have "scores" (see `reidlib.repairing`). guider: the trained network of the first
     step for the people of `index`, frames of `guider_size`; it stays as it is. The folder holds what `training.train` leaves.
-    Raises FloatingPointError when a loss is not finite (the last good checkpoint stays).
+    Raises FloatingPointError when a loss is not finite (the last good checkpoint stays); for locks and damaged files see `training.train`.
     """
     folder, plain = Path(folder), settings.with_data(store, scores)
     torch.manual_seed(settings.seed)
     net = STCnet(size=settings.size, **settings.options)
-    if finished(folder, plain):
-        net.load_state_dict(load_weights(folder / "model.pt"))
-        return net.eval()
-    (folder / "model.pt").unlink(missing_ok=True)  # of other settings: it must not pass for this run's
-    holes = Holes(settings, store, index, scores)
-    state = _Completer(settings, net, guider, guider_size, folder, plain)
+    if not restore(net, folder, plain):
+        with sole_run(folder, plain):
+            if not restore(net, folder, plain):  # else another process has trained it meanwhile
+                holes = Holes(settings, store, index, scores)
+                net = _fit(_Completer(settings, net, guider, guider_size, folder, plain), holes)
+    return net.eval()
+
+
+def _fit(state: "_Completer", holes: Holes) -> STCnet:
+    """All steps from the last checkpoint on; the trained network."""
+    settings = state.settings
     state.resume()
-    bar = tqdm(range(state.step, settings.iterations), folder.name, initial=state.step, total=settings.iterations, leave=False)
+    bar = tqdm(range(state.step, settings.iterations), state.folder.name, initial=state.step, total=settings.iterations, leave=False)
     for step in bar:
         state.one_step(holes.batch(step))
         if settings.checkpoint_every and state.step % settings.checkpoint_every == 0:

@@ -24,6 +24,7 @@ from reidlib.datasets import GENERATED, Degradation, DegradedStore, TrackletStor
 from reidlib.datasets.parallel import memory_size
 from reidlib.evaluation import Evaluation, Protocol, count_embeddings, embed, evaluate, protocols
 from reidlib.files import settings_hash, write_atomically
+from reidlib.locks import Locked
 from reidlib.models import SUPERVISED
 from reidlib.repairing import Repairing
 from reidlib.training import RunSettings, load_history, train
@@ -245,13 +246,8 @@ class Experiment:
         """What `make` returns for a trained row, from the row's folder where it lies there for the same settings and data."""
         key = settings_hash(self.made_of(name))
         path = self.folder(name) / f"{what}.npz"
-        if path.exists():
-            try:
-                with np.load(path) as saved:
-                    if str(saved["key"]) == key:
-                        return saved["embeddings"]
-            except Exception as error:  # a damaged archive raises errors of every kind
-                raise ValueError(f"{path} is damaged ({error}): delete it, and it is made again") from error
+        if (found := _read_kept(path, key)) is not None:
+            return found
         vectors = make()
         write_atomically(path, lambda temporary: np.savez(temporary, embeddings=vectors, key=key))
         return vectors
@@ -283,6 +279,18 @@ class Experiment:
         return np.concatenate([p.index["person"].to_numpy()[p.queries] for p in found])
 
 
+def _read_kept(path: Path, key: str) -> np.ndarray | None:
+    """Embeddings that were kept for `key`; None where there are none, or others, or, with a note, damaged ones."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            return saved["embeddings"] if str(saved["key"]) == key else None
+    except Exception as error:  # on a broken file the readers raise errors of every kind
+        print(f"{path} is damaged ({type(error).__name__}: {error}): its embeddings are computed again")
+        return None
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m reidlib.experiment", description="Train ablation rows of a preset.")
@@ -296,6 +304,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--gait", default="", help="folder of BVH files")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
+    try:
+        _run(options)
+    except (Locked, OSError) as error:  # of the machine, not of the code: the message says it all
+        raise SystemExit(f"error: {error}") from error
+
+
+def _run(options: argparse.Namespace) -> None:
     experiment = Experiment(options.dataset, options.preset, options.seed, options.output_dir, options.data, options.gait)
     if options.command == "data":
         print(experiment.store.cache_key)

@@ -19,10 +19,11 @@ def read_dataset(dataset: h5py.Dataset) -> np.ndarray:
 
 
 @contextmanager
-def clear_errors(path: Path, advice: str) -> Iterator[None]:
-    """Every error inside becomes a ValueError with the path and the advice what to do."""
+def clear_errors(path: Path, advice: str, part: str = "") -> Iterator[None]:
+    """Every error inside becomes a ValueError with the path, the part of the file that was read, and the advice what to do."""
     try:
         yield
     except Exception as error:  # OSError, KeyError, RuntimeError, TypeError, UnicodeDecodeError: h5py raises each of them
         text = " ".join(str(error).split())[:300]
-        raise ValueError(f"{path} is damaged or cut off ({type(error).__name__}: {text}): {advice}") from error
+        where = f"{part} of {path}" if part else f"{path}"
+        raise ValueError(f"{where} is damaged or cut off ({type(error).__name__}: {text}): {advice}") from error

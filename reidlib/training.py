@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,12 +12,11 @@ from lightning_fabric import Fabric
 from torch import nn
 from tqdm.auto import tqdm
 
-from reidlib.checkpoints import History, finished, read_checkpoint, write_checkpoint, write_result
+from reidlib.checkpoints import History, read_checkpoint, restore, sole_run, write_checkpoint, write_result
 from reidlib.datasets import ClipDataset, ClipSettings, PKSampler, TrackletStore, train_loader
 from reidlib.evaluation import Protocol, embed, rank_protocol
 from reidlib.losses import ReidLoss
 from reidlib.models import build_model, record_firing_rates
-from reidlib.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -109,31 +107,43 @@ def train(
     end. validation: query and gallery rows of held-out *training* identities, for curves and choices; the test rows never come here.
     start: gives the trained model of `run.start`; called only when this run begins. parts: labels of body parts (see `part_labels`), for
     the losses of a `supervised` model; without them these are off, and a line says so.
-    Raises FloatingPointError when the loss is not finite (the last good checkpoint stays).
+    Another process that trains the same in `folder` is waited for. Raises `locks.Locked` where one trains something else there,
+    FloatingPointError when the loss is not finite (the last good checkpoint stays), ValueError for a damaged checkpoint or model.
     """
     folder = Path(folder)
     plain = run.with_data(store.cache_key, "" if parts is None else parts.cache_key)
     people = sorted(int(person) for person in train_index["person"].unique())
     torch.manual_seed(run.seed)
     model = build_model(run.model, len(people), **run.options)
-    if finished(folder, plain):
-        model.load_state_dict(load_weights(folder / "model.pt"))
-        return model.eval()
-    (folder / "model.pt").unlink(missing_ok=True)  # of other settings: it must not pass for this run's
+    if not restore(model, folder, plain):
+        with sole_run(folder, plain):
+            if not restore(model, folder, plain):  # else another process has trained it meanwhile
+                state = _Trainer(run, model, folder, plain)
+                clips = _clips(run, model, store, train_index, parts, folder.name)
+                model = _fit(state, clips, store, train_index, validation, start)
+    return model.eval()
+
+
+def _clips(run: RunSettings, model: nn.Module, store: TrackletStore, index: pd.DataFrame, parts, name: str) -> ClipDataset:
+    """What a model is trained on; labels of body parts only where it learns them."""
+    supervised = getattr(model, "supervised", False)
+    if supervised and parts is None:
+        tqdm.write(f"{name}: nobody knows the parts of the body in this set, so the losses that learn them are off")
+    people = sorted(int(person) for person in index["person"].unique())
+    seen = {"modalities": model.modalities, "parts": parts if supervised else None}
+    return ClipDataset(store, index, run.clips, train=True, seed=run.seed, labels=people, **seen)
+
+
+def _fit(state: "_Trainer", clips: ClipDataset, store: TrackletStore, train_index: pd.DataFrame, validation, start) -> nn.Module:
+    """All steps from the last checkpoint on; the trained model."""
+    run, settings = state.run, state.run.train
     if (run.start is None) != (start is None):
         raise ValueError("settings and arguments disagree: `start` must give the model exactly when `run.start` names its settings")
-    state = _Trainer(run, model, folder, plain)
     if not state.resume() and start is not None:
         copy_weights(start(), state.plain_model)
-    labels = parts if getattr(model, "supervised", False) else None
-    if labels is None and getattr(model, "supervised", False):
-        tqdm.write(f"{folder.name}: nobody knows the parts of the body in this set, so the losses that learn them are off")
-    seen = {"modalities": model.modalities, "parts": labels}
-    dataset = ClipDataset(store, train_index, run.clips, train=True, seed=run.seed, labels=people, **seen)
-    settings = run.train
     sampler = PKSampler(train_index, settings.people, settings.clips, seed=run.seed, iterations=settings.iterations, start=state.step)
-    batches = train_loader(dataset, sampler)
-    bar = tqdm(batches, desc=folder.name, initial=state.step, total=settings.iterations, leave=False, mininterval=1.0)
+    batches = train_loader(clips, sampler)
+    bar = tqdm(batches, desc=state.folder.name, initial=state.step, total=settings.iterations, leave=False, mininterval=1.0)
     for batch in bar:
         state.one_step(batch)
         due = settings.validate_every and state.step % settings.validate_every == 0
@@ -260,8 +270,14 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
 
 
 def load_history(folder: Path) -> pd.DataFrame:
-    """The `metrics.csv` of a run. Raises FileNotFoundError when the run has not reached its first checkpoint."""
+    """The `metrics.csv` of a run. FileNotFoundError when the run has not reached its first checkpoint, ValueError for a damaged file."""
     path = Path(folder) / "metrics.csv"
-    if not os.path.exists(path):
+    if not path.exists():
         raise FileNotFoundError(f"no training history at {path}: has this run been started?")
-    return pd.read_csv(path)
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    table = None
+    if lines.pop() == "" and len({line.count(",") for line in lines}) == 1:  # else it was cut off; pandas would fill it up
+        table = pd.read_csv(path, encoding_errors="replace")
+    if table is None or "step" not in table or not all(map(pd.api.types.is_numeric_dtype, table.dtypes)):
+        raise ValueError(f"{path} is damaged: only training the run again (remove its folder) makes another history")
+    return table

@@ -1,45 +1,13 @@
-"""Two tools of a safe build: a lock that dies with its process, and a pool of worker processes that dies with its parent."""
+"""A pool of worker processes that dies with its parent, and what the machine offers to it."""
 
-import fcntl
-import json
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
-from pathlib import Path
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` (POSIX advisory lock: the kernel releases it when the process dies, so a stale file blocks nobody).
-
-    Raises RuntimeError, naming the process that holds it, when another build has it."""
-    while True:
-        handle = open(path, "a+")  # noqa: SIM115 - closed below, in every branch
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            owner = handle.read().strip() or "unknown"
-            handle.close()
-            target = path.with_suffix("")
-            raise RuntimeError(f"another build is writing {target} (lock {path.name}, held by {owner}): wait for it to end") from None
-        if path.exists() and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
-            break
-        handle.close()  # the former owner removed the file between our open and our lock: try again on the new one
-    try:
-        handle.truncate(0)
-        handle.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
-        handle.flush()
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        handle.close()
 
 
 def cpu_count() -> int:

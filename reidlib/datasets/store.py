@@ -1,18 +1,20 @@
 """The HDF5 store of tracklets, and its build: atomic, resumable, parallel.
 
 Layout: `/index/<column>`; `/tracklets/<key>/` with x, y uint16, t int64 (microseconds), p uint8, optional frames uint8, `attributes`
-(JSON) and the attributes width, height, t_start, t_stop. Root attributes: format, cache_key, data_hash, settings (JSON), versions
-(JSON), description and, written last, complete. Shuffle + gzip 1 + Fletcher checksum: 4.3 bytes per event on real recordings against
-13 raw and 5.3 with lzf, at the same speed.
+(JSON) and the attributes width, height, t_start, t_stop. Root attributes: format, cache_key, data_hash, settings (JSON), versions (JSON),
+description and, written last, complete. The root and every tracklet have an attribute checksums (JSON: name to CRC-32 of what is read).
+Shuffle + gzip 1 + Fletcher checksum: 4.3 bytes per event on real recordings against 13 raw and 5.3 with lzf, at the same speed.
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from reidlib.datasets.parallel import exclusive, run_all
+from reidlib.datasets.checksums import checksum, compare
+from reidlib.datasets.parallel import run_all
 from reidlib.datasets.tracklets import COLUMNS, make_index, typed_index
 from reidlib.events import Events
+from reidlib.files import telling_why
 from reidlib.hdf5 import clear_errors, read_dataset
+from reidlib.locks import exclusive, tidy
 
 FORMAT_VERSION = 1
 _REPAIR = "remove it and build it again"
@@ -76,7 +81,8 @@ class TrackletStore:
     `cache_key`; `data_hash`: of every stored array. Can be pickled and used in worker processes, each opens the file for itself.
 
     memory: keep events and video in memory once read (training reads thousands of short windows; decompression would dominate).
-    Raises FileNotFoundError for a missing file, ValueError for one that is not HDF5, truncated, unfinished or of another format."""
+    Raises FileNotFoundError for a missing file, ValueError for one that is not HDF5, truncated, unfinished, damaged or of another format.
+    ValueError, with its key, also for a tracklet that is damaged: checksums are compared whenever one is read."""
 
     def __init__(self, path: str | os.PathLike, memory: bool = False):
         self.path = Path(path)
@@ -84,8 +90,9 @@ class TrackletStore:
         self._memory = memory
         self._cache: dict[str, tuple[Events, tuple[int, int]]] = {}
         self._videos: dict[str, np.ndarray | None] = {}
-        with open_checked(self.path) as file, clear_errors(self.path, _REPAIR):
+        with open_checked(self.path) as file, clear_errors(self.path, _REPAIR, "its index"):
             self.index = _read_index(file["index"])
+            compare(_checksums(file), "head", _head(file.attrs, self.index))
             self.settings: dict = json.loads(file.attrs["settings"])
             self.versions: dict = json.loads(file.attrs["versions"])
             self.cache_key, self.data_hash, self.description = (str(file.attrs[n]) for n in ("cache_key", "data_hash", "description"))
@@ -120,16 +127,18 @@ class TrackletStore:
         if key in self._cache:
             return self._cache[key][1]
         group = self._group(key)
-        with clear_errors(self.path, _REPAIR):
-            return _interval(group)
+        with clear_errors(self.path, _REPAIR, f"tracklet {key}"):
+            return _facts(group)[2:]
 
     def frames(self, key: str) -> np.ndarray | None:
         """uint8 [N, H, W] or [N, H, W, 3], or None where the tracklet has events alone. When they were taken: `frames.frame_times`."""
         if key in self._videos:
             return self._videos[key]
         group = self._group(key)
-        with clear_errors(self.path, _REPAIR):
-            video = _checked_video(read_dataset(group["frames"])) if "frames" in group else None
+        with clear_errors(self.path, _REPAIR, f"tracklet {key}"):
+            video = _array(group, "frames", _checksums(group)) if "frames" in group else None
+            if video is None and "frames" in _checksums(group):
+                raise ValueError("its frames are gone")
         if self._memory:
             self._videos[key] = video
             if video is not None:
@@ -139,8 +148,10 @@ class TrackletStore:
     def attributes(self, key: str) -> dict:
         """What the generator wrote about the tracklet."""
         group = self._group(key)
-        with clear_errors(self.path, _REPAIR):
-            return json.loads(group["attributes"].asstr()[()])
+        with clear_errors(self.path, _REPAIR, f"tracklet {key}"):
+            text = group["attributes"].asstr()[()]
+            compare(_checksums(group), "attributes", text)
+            return json.loads(text)
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""
@@ -150,18 +161,22 @@ class TrackletStore:
 
     def _read(self, key: str) -> tuple[Events, tuple[int, int]]:
         group = self._group(key)
-        with clear_errors(self.path, _REPAIR):
-            arrays = {name: read_dataset(group[name]) for name in ("x", "y", "t", "p")}
-            return Events(**arrays, width=int(group.attrs["width"]), height=int(group.attrs["height"])), _interval(group)
+        with clear_errors(self.path, _REPAIR, f"tracklet {key}"):
+            sums, (width, height, *interval) = _checksums(group), _facts(group)
+            arrays = {name: _array(group, name, sums) for name in ("x", "y", "t", "p")}
+            return Events(**arrays, width=width, height=height), tuple(interval)
 
     def _group(self, key: str) -> h5py.Group:
         if self._file is None or self._pid != os.getpid():  # a forked worker must not share its parent's handle
             self._file, self._pid = open_checked(self.path), os.getpid()
-        with clear_errors(self.path, _REPAIR):
-            tracklets = self._file["tracklets"]
-            if key in tracklets:
-                return tracklets[key]
-        raise KeyError(f"no tracklet {key!r} in {self.path}; its keys begin with {list(self.index['key'][:3])}")
+        if key not in self._keys:
+            raise KeyError(f"no tracklet {key!r} in {self.path}; its keys begin with {list(self.index['key'][:3])}")
+        with clear_errors(self.path, _REPAIR, f"tracklet {key}"):
+            return self._file["tracklets"][key]
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        return frozenset(self.index["key"])
 
     def __len__(self) -> int:
         return len(self.index)
@@ -221,19 +236,21 @@ def build_store(
     make: row -> Sample, a pure function of the row, picklable (top level of a module, or a partial of such).
     workers: processes; None: one per core; 1: this process. Rows of several splits may share a key; it is made once.
     Finished tracklets are kept in `<path>.parts/` until the whole store is renamed into place, so an interrupted build resumes.
-    Raises RuntimeError while another process builds the same path; errors of `make` carry a note with the tracklet's key."""
+    Another process that builds the same is waited for; raises `locks.Locked` while one builds something else at `path`, OSError with the
+    cause where the disk is full or cannot be written to. Errors of `make` carry a note with the tracklet's key."""
     path = Path(path)
     key = cache_key(settings, rows)
     _check_rows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = path.with_name(path.name + ".parts")
     if store := _up_to_date(path, key, settings):
+        tidy(path, lambda: shutil.rmtree(parts, ignore_errors=True))
         return store
-    with exclusive(path.with_name(path.name + ".lock")):
+    with exclusive(path, key):
         if store := _up_to_date(path, key):  # another process finished it meanwhile
             return store
-        parts = path.with_name(path.name + ".parts")
-        parts.mkdir(exist_ok=True)
-        for left in sorted(path.parent.glob(path.name + ".tmp-*")):
+        with telling_why(path):
+            parts.mkdir(exist_ok=True)
+        for left in (*path.parent.glob(path.name + ".tmp-*"), *parts.glob("*.tmp-*")):
             left.unlink()  # of a killed build
         unique = {row["key"]: row for row in reversed(rows)}
         files = {name: parts / (hashlib.sha256(f"{key} {name}".encode()).hexdigest()[:24] + ".h5") for name in (row["key"] for row in rows)}
@@ -282,12 +299,23 @@ def _make_part(make: Callable[[dict], Sample], cache_key: str, task: tuple[dict,
     try:
         sample = make(row)
         temporary = file.with_name(f"{file.name}.tmp-{os.getpid()}")
-        with h5py.File(temporary, "w") as out:
-            facts = _write_sample(out.create_group("sample"), sample)
-            out.attrs.update({"key": row["key"], "cache_key": cache_key, "facts": to_json(facts)})
-        os.replace(temporary, file)
+        with _removed_on_error(temporary), telling_why(file):
+            with h5py.File(temporary, "w") as out:
+                facts = _write_sample(out.create_group("sample"), sample)
+                out.attrs.update({"key": row["key"], "cache_key": cache_key, "facts": to_json(facts)})
+            os.replace(temporary, file)
     except Exception as error:
         error.add_note(f"while building tracklet {row['key']}")
+        raise
+
+
+@contextmanager
+def _removed_on_error(temporary: Path) -> Iterator[None]:
+    """Half a file must not take the space for which the build ran short."""
+    try:
+        yield
+    except BaseException:
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -309,6 +337,7 @@ def _write_sample(group: h5py.Group, sample: Sample) -> dict:
     sizes = {"width": int(events.width), "height": int(events.height), "t_start": start, "t_stop": stop}
     attributes = to_json(sample.attributes)
     digest = hashlib.sha256(f"{sizes} {attributes}".encode())
+    sums = {"sizes": checksum(str((*sizes.values(),))), "attributes": checksum(attributes)}
     arrays = {"x": np.uint16, "y": np.uint16, "t": np.int64, "p": np.uint8}
     arrays = {name: np.ascontiguousarray(getattr(events, name), dtype) for name, dtype in arrays.items()}
     if frames is not None:
@@ -317,18 +346,31 @@ def _write_sample(group: h5py.Group, sample: Sample) -> dict:
         chunk = (min(len(array), _CHUNK if array.ndim == 1 else 16), *array.shape[1:])
         group.create_dataset(name, data=array, **({"chunks": chunk, **_FILTERS} if array.size else {}))
         digest.update(array.tobytes())
+        sums[name] = checksum(array)
     group.create_dataset("attributes", data=attributes)
-    group.attrs.update(sizes)
+    group.attrs.update(sizes | {"checksums": to_json(sums)})
     count = 0 if frames is None else len(frames)
     return {"frames": count, "duration": (stop - start) / 1e6, "events": len(events), "width": events.width, "height": events.height,
             "digest": digest.hexdigest()}  # fmt: skip
 
 
 def _merge(path: Path, rows: list[dict], files: dict[str, Path], key: str, settings: dict, description: str) -> None:
-    """One file of all parts, copied one by one (compressed as they are), renamed into place as the last step."""
+    """One file of all parts, renamed into place as the last step."""
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    with _removed_on_error(temporary), telling_why(path):
+        needed, free = sum(file.stat().st_size for file in files.values()), shutil.disk_usage(path.parent).free
+        if needed > free:  # said before, not after, everything was copied
+            raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free", str(path))
+        _write_store(temporary, rows, files, key, settings, description)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+
+
+def _write_store(path: Path, rows: list[dict], files: dict[str, Path], key: str, settings: dict, description: str) -> None:
+    """The parts are copied one by one, compressed as they are."""
     facts, digest = {}, hashlib.sha256()
-    with h5py.File(temporary, "w") as out:
+    with h5py.File(path, "w") as out:
         tracklets = out.create_group("tracklets")
         for name, file in files.items():
             facts[name] = _part_facts(file, name, key)
@@ -339,19 +381,37 @@ def _merge(path: Path, rows: list[dict], files: dict[str, Path], key: str, setti
             digest.update(facts[name]["digest"].encode())
         index = make_index({**row, **facts[row["key"]]} for row in rows)
         _write_index(out.create_group("index"), index)
-        digest.update(index.to_csv().encode())
+        digest.update(index.to_csv(lineterminator="\n").encode())
         versions = {"h5py": h5py.__version__, "hdf5": h5py.version.hdf5_version, "numpy": np.__version__}
         out.attrs.update({"format": FORMAT_VERSION, "cache_key": key, "data_hash": digest.hexdigest(), "settings": to_json(settings),
                           "versions": to_json(versions), "description": description})  # fmt: skip
+        out.attrs["checksums"] = to_json({"head": checksum(_head(out.attrs, index))})
         out.flush()
         out.attrs["complete"] = True
-    with open(temporary, "rb") as written:
-        os.fsync(written.fileno())
-    os.replace(temporary, path)
 
 
-def _interval(group: h5py.Group) -> tuple[int, int]:
-    return int(group.attrs["t_start"]), int(group.attrs["t_stop"])
+def _checksums(group: h5py.Group) -> dict[str, int]:
+    """Those of a tracklet, or of the root; {} in stores of before there were any."""
+    return json.loads(group.attrs.get("checksums", "{}"))
+
+
+def _array(group: h5py.Group, name: str, sums: dict[str, int]) -> np.ndarray:
+    array = read_dataset(group[name])
+    compare(sums, name, array)
+    return _checked_video(array) if name == "frames" else array
+
+
+def _facts(group: h5py.Group) -> tuple[int, ...]:
+    """width, height, t_start, t_stop of a tracklet."""
+    found = tuple(int(group.attrs[name]) for name in ("width", "height", "t_start", "t_stop"))
+    compare(_checksums(group), "sizes", str(found))
+    return found
+
+
+def _head(attributes: Mapping, index: pd.DataFrame) -> str:
+    """Everything about a store but its tracklets."""
+    names = ("cache_key", "data_hash", "settings", "versions", "description")
+    return "\n".join([*(str(attributes[name]) for name in names), index.to_csv(lineterminator="\n")])
 
 
 def _write_index(group: h5py.Group, index: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ import ast
 import sys
 from pathlib import Path
 
+from reidlib.locks import Locked
 from reidlib.reports.html import write_pages
 from reidlib.reports.index import write_index
 from reidlib.reports.publish import publish as publish_run
@@ -18,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for path in options.run(options):
             print(path)
-    except (ValueError, FileNotFoundError, NotebookError) as error:
+    except (ValueError, OSError, Locked, NotebookError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

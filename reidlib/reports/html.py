@@ -10,6 +10,7 @@ from reidlib.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 _BAR = re.compile(r"\d+%\|.*\|.*\[.*\]|^\s*\d+it \[")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _ACRONYMS = {"sdcl": "SDCL"}  # in names of pages
 
@@ -86,6 +87,8 @@ def tidy_for_reading(notebook) -> None:
         if cell.cell_type == "code":
             cell.outputs = [output for output in merge_streams(cell.outputs) if _worth_showing(output)]
             for output in cell.outputs:
+                if "text/markdown" in output.get("data", {}):
+                    output.data["text/markdown"] = without_tags(output.data["text/markdown"])
                 _describe(output, cell.metadata.get("alt") or f"Figure of the section “{section}”; the text around it says what it shows")
 
 
@@ -114,6 +117,12 @@ def _worth_showing(output) -> bool:
     if "text/plain" in data:
         data["text/plain"] = _ADDRESS.sub("", data["text/plain"])
     return not any("widget-view" in kind or "javascript" in kind for kind in data)
+
+
+def without_tags(markdown: str) -> str:
+    """Markdown in which no HTML is left: what a cell prints may hold names of files and people, which are text. Fenced code stays."""
+    parts = re.split(r"(^```.*?^```)", markdown, flags=re.M | re.S)  # every second part is code
+    return "".join(part if i % 2 else _TAG.sub("&lt;", part) for i, part in enumerate(parts))
 
 
 def _describe(output, alternative: str) -> None:

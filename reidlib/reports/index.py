@@ -129,6 +129,8 @@ def _copy_files(record: dict, output_dir: Path, folder: Path) -> None:
     tables = [f"tables/{table_file(record['notebook'], table)}" for table in record["tables"]]
     for file in [figure["file"] for figure in record["figures"]] + tables:
         source = output_dir / file
+        if not (folder / file).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"the results of {record['notebook']} name a file outside the report, {file!r}: run that notebook again")
         if not source.is_file():
             raise FileNotFoundError(f"{source} is named in the results of {record['notebook']} but is not there; run that notebook again")
         if source.resolve() != (folder / file).resolve():

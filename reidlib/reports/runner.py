@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from reidlib.files import telling_why
+from reidlib.locks import exclusive
+
 KERNEL = "python3"
 MOST_LINES = 8  # of one output, in the progress on the screen; the notebook holds all
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -25,8 +28,9 @@ def run_notebook(source: str | Path, target: str | Path, parameters: Mapping | N
     """Execute notebook `source` with `parameters` on this interpreter's kernel and write the result to `target`.
 
     The kernel works in the current directory. `target` is written only after the last cell; when a cell fails, what
-    ran so far is kept as `<target>.failed.ipynb` and NotebookError names the cell and its error. Raises
-    FileNotFoundError for a missing notebook and ValueError for a parameter that the notebook does not declare.
+    ran so far is kept as `<target>.failed.ipynb` and NotebookError names the cell and its error. Another process that runs the same
+    into `target` is waited for; then this one runs it again and finds what was trained. Raises `locks.Locked` while one runs something
+    else there, FileNotFoundError for a missing notebook and ValueError for a parameter that the notebook does not declare.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -34,10 +38,10 @@ def run_notebook(source: str | Path, target: str | Path, parameters: Mapping | N
     source, target = Path(source), Path(target)
     parameters = dict(parameters or {})
     check_parameters(source, parameters)
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial, failed = target.with_suffix(".running.ipynb"), target.with_suffix(".failed.ipynb")
     try:
-        with _own_kernel(), _progress(source.stem):
+        work = repr((str(source), sorted(parameters.items())))
+        with exclusive(target, work), telling_why(target), _own_kernel(), _progress(source.stem):
             papermill.execute_notebook(
                 str(source), str(partial), parameters=parameters, kernel_name=KERNEL, language="python", progress_bar=False, log_output=True
             )
@@ -93,7 +97,7 @@ def _own_kernel() -> Iterator[None]:
         spec.parent.mkdir(parents=True)
         # The kernel's own log (how it talks to this process) is silent; errors of cells come as results.
         launch = [sys.executable, "-m", "ipykernel_launcher", "--log-level=50", "-f", "{connection_file}"]
-        spec.write_text(json.dumps({"argv": launch, "display_name": "Python 3 (ipykernel)", "language": "python"}))
+        spec.write_text(json.dumps({"argv": launch, "display_name": "Python 3 (ipykernel)", "language": "python"}), encoding="utf-8")
         path = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
         before = dict(os.environ)
         os.environ["JUPYTER_PATH"] = path

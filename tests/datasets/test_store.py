@@ -1,7 +1,6 @@
 """The store: round trips, refusals, and builds that are killed, repeated, raced or changed."""
 
 import hashlib
-import json
 import os
 import pickle
 import signal
@@ -19,7 +18,6 @@ import pytest
 from samples import SETTINGS, make, make_broken, make_counted, random_events, rows
 
 from reidlib.datasets import Sample, TrackletStore, build_store
-from reidlib.datasets.parallel import exclusive
 from reidlib.datasets.store import FORMAT_VERSION, cache_key, to_json
 from reidlib.events import Events
 
@@ -263,35 +261,6 @@ def is_worker(pid):
         return b"multiprocessing" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-
-
-def test_two_builds_into_one_path(tmp_path, store):
-    path = tmp_path / "s.h5"
-    build = start_build(path, 1, tmp_path, "make_slowly")
-    wait_for(lambda: list((tmp_path / "s.h5.parts").glob("*.h5")))
-    with pytest.raises(RuntimeError, match=rf"another build is writing .*s.h5 \(lock s.h5.lock, held by .*\"process\": {build.pid}"):
-        quiet(path, rows())
-    assert build.wait(60) == 0
-    assert path.read_bytes() == store.path.read_bytes()
-
-
-def test_the_lock_of_a_dead_process_is_taken_over(tmp_path, store):
-    path = tmp_path / "s.h5"
-    (tmp_path / "s.h5.lock").write_text(json.dumps({"process": 999999, "host": "gone"}))
-    (tmp_path / "s.h5.tmp-999999").write_bytes(b"half a store")
-    assert quiet(path, rows()).data_hash == store.data_hash
-    assert os.listdir(tmp_path) == ["s.h5"]
-
-
-def test_the_lock_is_released_after_an_error(tmp_path):
-    lock = tmp_path / "x.h5.lock"
-    with pytest.raises(KeyError), exclusive(lock):
-        with pytest.raises(RuntimeError, match="another build"), exclusive(lock):
-            pass
-        raise KeyError
-    with exclusive(lock):
-        assert lock.exists()
-    assert not lock.exists()
 
 
 def test_the_cache_key_is_the_hash_of_everything_at_once():

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from test_evaluation import HEIGHT, WIDTH, ToyStore
 from toy_training import CLIPS, INDEX, Interruption, run_training, same_weights, short
 
+from reidlib.checkpoints import finished
 from reidlib.losses import ReidLoss
-from reidlib.training import finished
 
 TESTS = Path(__file__).resolve().parent.parent
 
