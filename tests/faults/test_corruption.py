@@ -14,11 +14,12 @@ from processes import FULL, content
 from test_evaluation import ToyStore
 
 from reidlib.asking import load_run
-from reidlib.checkpoints import History, load_state, read_checkpoint, save_state, write_checkpoint
+from reidlib.checkpoints import History, read_checkpoint, save_state, write_checkpoint
 from reidlib.datasets import TrackletStore, build_store
 from reidlib.experiment import Experiment, _read_kept
 from reidlib.losses import ReidLoss
 from reidlib.training import load_history
+from reidlib.weights import load_weights
 
 STORE = ToyStore(toy_training.INDEX)
 RUN = toy_training.short(checkpoint_every=1)
@@ -74,7 +75,7 @@ def test_a_flipped_bit_of_a_checkpoint_is_found_or_changes_nothing(tmp_path_fact
     save_state(TENSORS, path)
     path.write_bytes(flipped(path.read_bytes(), place, bit))
     try:
-        found = load_state(path)
+        found = load_weights(path)
     except ValueError as error:
         assert str(path) in str(error) and "remove it and the run starts again" in str(error)
     else:
@@ -175,7 +176,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_at_a_good_checkpoint(done, 
     with monkeypatch.context() as patch, pytest.raises(FloatingPointError, match=rf"after step {step} of {tmp_path / 'run'}"):
         patch.setattr(ReidLoss, "__call__", broken)
         train(tmp_path / "run")
-    assert load_state(tmp_path / "run" / "checkpoint.pt")["step"] == step - 1
+    assert load_weights(tmp_path / "run" / "checkpoint.pt")["step"] == step - 1
     train(tmp_path / "run")
     assert content(tmp_path / "run") == content(done)
 

@@ -22,11 +22,11 @@ from own_samples import write_events, write_pictures
 from reidlib import events, reports
 from reidlib.analysis import own_data as views
 from reidlib.asking import load_run
-from reidlib.checkpoints import load_state
 from reidlib.datasets import build_store, event_reid, load_dataset, mars, own_data
 from reidlib.datasets.mars import MarsSettings
 from reidlib.experiment import _read_kept
 from reidlib.reports.html import without_tags
+from reidlib.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.full
@@ -97,13 +97,13 @@ def test_nothing_that_a_file_pickles_is_run(tmp_path):
     path.parent.mkdir()
     torch.save({"model": bomb}, path)
     with pytest.raises(ValueError, match=r"model\.pt is damaged, or no file of tensors"):
-        load_state(path)
+        load_weights(path)
     (path.parent / "settings.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="damaged"):
         load_run(path.parent)
     path.write_bytes(pickle.dumps(bomb))
     with pytest.raises(ValueError, match=r"model\.pt is damaged, or no file of tensors"):
-        load_state(path)
+        load_weights(path)
     np.savez(tmp_path / "embeddings.npz", embeddings=np.array([bomb], object), key="k")
     assert _read_kept(tmp_path / "embeddings.npz", "k") is None
     np.savez(tmp_path / "recording.npz", x=np.array([bomb], object), y=np.zeros(1), t=np.zeros(1), p=np.zeros(1))
