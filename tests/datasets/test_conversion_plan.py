@@ -62,9 +62,10 @@ def test_a_large_build_begins_with_its_plan_and_one_that_is_there_does_not(tmp_p
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     rows = write_set(tmp_path / "set")
-    usage = namedtuple("usage", "total used free")
+    usage, asked = namedtuple("usage", "total used free"), shutil.disk_usage
+    full = str(tmp_path / "cache")
     monkeypatch.setattr(conversion_plan, "LARGE", 1)
-    monkeypatch.setattr(conversion_plan.shutil, "disk_usage", lambda folder: usage(10, 10, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10, 10, 1000) if str(folder).startswith(full) else asked(folder))
     with pytest.raises(OSError, match=r"the disk of .*cache has 1.0 kB free"):
         build("made_up", tmp_path / "set", rows, SMALL, tmp_path / "cache" / "s.h5", 1)
     assert list((tmp_path / "cache").iterdir()) == []
