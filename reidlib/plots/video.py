@@ -54,12 +54,10 @@ def label_image(labels) -> np.ndarray:
 
 
 def borders(areas) -> np.ndarray:
-    """Lines between neighbouring cells of [h, w] that differ: [n, 2, 2], (x, y) of both ends, the map being 1 wide and 1 high.
-
-    Where 0 is the only other value, the areas' edges at the border of the map are drawn too."""
+    """Lines around the areas of equal value in [h, w], 0 being no area: [n, 2, 2], (x, y) of both ends, the map being 1 wide and 1 high."""
     areas = check_array("areas", areas, "h w")
     h, w = areas.shape
-    padded = np.pad(areas, 1) if 0 in areas else np.pad(areas, 1, mode="edge")
+    padded = np.pad(areas, 1)
     y, x = np.nonzero(padded[:-1, 1:-1] != padded[1:, 1:-1])
     across = np.stack([np.stack([x, y], 1), np.stack([x + 1, y], 1)], 1)
     v, u = np.nonzero(padded[1:-1, :-1] != padded[1:-1, 1:])
@@ -149,7 +147,8 @@ def interval_dots(table, *, unit: str, reference: float | None = None, reference
     ax.set(yticks=range(len(measures)), yticklabels=measures, ylim=(len(measures) - 0.5, -0.5), xlabel=unit)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3 if len(labels) > 4 else 4)
     return figure
 
 
