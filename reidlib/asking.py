@@ -298,7 +298,7 @@ def load_run(folder: str | Path) -> tuple[nn.Module, ClipSettings, dict]:
         clips = ClipSettings(**settings["clips"])
     except Exception as error:  # a damaged file is whatever its bytes make of it
         text = f"{type(error).__name__}: {error}"[:300]
-        raise ValueError(f"{folder} cannot be read as a run ({text}): damaged, or written by another version?") from error
+        raise ValueError(f"{written} and {weights.name} cannot be read as a run ({text}): damaged, or of another version?") from error
     return model.eval(), clips, settings
 
 

@@ -121,11 +121,11 @@ def _lines(path: Path, problems: Problems) -> list[tuple[int, list[str]]]:
 def _read_parquet(path: Path, problems: Problems) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
+        texts = {str(name).lower(): [_text(value) for value in column] for name, column in table.items()}
+        return pd.DataFrame(texts, dtype=object).assign(row=np.arange(1, len(table) + 1))
     except Exception as error:  # pyarrow has many kinds of them
         problems.error(path.name, f"cannot be read as parquet: {error}", "is the file whole?")
         return pd.DataFrame({"row": []})
-    texts = {str(name).lower(): [_text(value) for value in column] for name, column in table.items()}
-    return pd.DataFrame(texts, dtype=object).assign(row=np.arange(1, len(table) + 1))
 
 
 def _text(value: object) -> str:

@@ -112,10 +112,12 @@ def _opened(path: Path):
         raise ModuleNotFoundError(f"{path} is a video, and reading videos needs PyAV: install it (pip install av), {other}") from None
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path} holds no video")
+            if not container.streams.video or container.streams.video[0].codec_context is None:
+                raise ValueError(f"{path} holds no video that can be decoded: is the file whole?")
             yield container
-    except av.error.FFmpegError as error:
+    except Exception as error:  # of FFmpeg, of PyAV, or one of ours, which names the file already
+        if type(error) is ValueError and str(path) in str(error):
+            raise
         raise ValueError(f"{path} cannot be decoded: {error} (is the file whole?)") from None
 
 
@@ -130,20 +132,26 @@ def _facts(path: Path, changed: int) -> tuple[Fraction | None, tuple[int, int], 
         packets = list(container.demux(stream))
         shown = [packet for packet in packets if packet.size and not packet.is_discard]
         stamps = [packet.dts if packet.pts is None else packet.pts for packet in shown]
+        cut = [i for i, packet in enumerate(shown, 1) if packet.is_corrupt]
+        if cut:
+            raise ValueError(f"{path}: frame {cut[0]} of {len(shown)} is not whole: was the file cut off?")
         if None in stamps:
             raise ValueError(f"{path}: packet {stamps.index(None) + 1} has no time: is the file whole?")
         colour = not (context.pix_fmt or "").startswith("gray")
-        _check_length(path, container, stream, len(packets), max(stamps, default=0))
+        _check_length(path, stream.frames, len(packets))
         return stream.average_rate, (context.width, context.height), colour, np.sort(np.array(stamps, np.int64))
 
 
-def _check_length(path: Path, container, stream, packets: int, last: int) -> None:
-    """Formats that state how many frames there are, or how long they last, tell a file that was cut off; MPEG streams cannot."""
-    if stream.frames > packets:
-        raise ValueError(f"{path} states {stream.frames} frames and holds {packets}: was it cut off?")
-    if stream.frames == 0 and container.duration and container.format.name.startswith("matroska") and stream.average_rate:
-        missing = container.duration / 1e6 - float(last * stream.time_base) - 1 / float(stream.average_rate)
-        if missing > 1:
-            raise ValueError(
-                f"{path} states {container.duration / 1e6:g} s, and its last frame comes {missing:g} s before: was it cut off?"
-            )
+def _check_length(path: Path, stated: int, packets: int) -> None:
+    """Files that state how many frames there are (AVI, MP4) or how long they are (Matroska) tell that they were cut off; MPEG streams and
+    files that were written live cannot."""
+    if stated > packets:
+        raise ValueError(f"{path} states {stated} frames and holds {packets}: was it cut off?")
+    with open(path, "rb") as file:
+        begin, size = file.read(4096), file.seek(0, 2)
+    place = begin.find(b"\x18\x53\x80\x67") + 4  # the segment that holds everything, behind the header
+    if begin.startswith(b"\x1a\x45\xdf\xa3") and place >= 4 and len(begin) > place:
+        width = 9 - begin[place].bit_length()  # bytes of its length, whose first bits say how many they are
+        length = int.from_bytes(begin[place : place + width], "big") - (1 << 7 * width)
+        if length < (1 << 7 * width) - 1 and place + width + length > size:  # all ones: not known
+            raise ValueError(f"{path} should have {place + width + length} bytes, and has {size}: was it cut off?")

@@ -77,7 +77,7 @@ def test_a_flipped_bit_of_a_checkpoint_is_found_or_changes_nothing(tmp_path_fact
     try:
         found = load_weights(path)
     except ValueError as error:
-        assert str(path) in str(error) and "remove it and the run starts again" in str(error)
+        assert str(path) in str(error) and "is damaged or cut off" in str(error)
     else:
         assert found["step"] == 7 and toy_training.same_weights(found["model"], TENSORS["model"])
 
@@ -117,7 +117,7 @@ def test_a_damaged_result_is_refused_and_stays(done, tmp_path, name):
     (folder / name).write_bytes(data[: len(data) // 2])
     before = content(folder)
     for use in (train, load_run):
-        with pytest.raises(ValueError, match=rf"{name} is damaged.*starts again"):
+        with pytest.raises(ValueError, match=rf"{name} is damaged"):
             use(folder)
     assert content(folder) == before
 
@@ -129,7 +129,7 @@ def test_a_flipped_weight_is_refused(done, tmp_path):
     weight = next(iter(torch.load(path, weights_only=True).values())).numpy().tobytes()
     path.write_bytes(flipped(data, data.index(weight) + 2, 6))
     torch.load(path, weights_only=True)
-    with pytest.raises(ValueError, match=r"model\.pt is damaged.*wrong checksum"):
+    with pytest.raises(ValueError, match=r"model\.pt is damaged.*the checksum of .* is wrong.*remove it and the run starts again"):
         train(path.parent)
 
 
@@ -206,7 +206,7 @@ def test_a_flipped_bit_of_a_store_is_named(built, tmp_path_factory, place, bit):
         with TrackletStore(path) as store:
             found = everything(store)
     except ValueError as error:
-        assert str(path) in str(error) and ("build it again" in str(error) or "builds it again" in str(error))
+        assert str(path) in str(error) and "build it again" in str(error)
     else:
         assert found == built[1]
 
@@ -218,7 +218,7 @@ def test_a_flipped_event_names_its_tracklet(built, tmp_path):
         key = store.index["key"][5]
         offset = store._group(key)["t"].id.get_chunk_info(0).byte_offset
     path.write_bytes(flipped(data, offset + 20, 3))
-    with pytest.raises(ValueError, match=rf"tracklet {key} of .*small\.h5 is damaged .*remove the file, the next run builds it again"):
+    with pytest.raises(ValueError, match=rf"tracklet {key} of .*small\.h5 is damaged .*remove it and build it again"):
         TrackletStore(path).events(key)
 
 

@@ -23,6 +23,7 @@ from test_evaluation import ToyStore
 
 from reidlib import reports
 from reidlib.datasets import build_store
+from reidlib.reports import html
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.full, pytest.mark.timeout(3600 if FULL else 300)]
@@ -67,7 +68,7 @@ def executed(tmp_path) -> Path:
     cell.outputs = [new_output("stream", name="stdout", text="ran\n" * 50)]
     path = tmp_path / "executed.ipynb"
     nbformat.write(new_notebook(cells=[new_markdown_cell("# A small run"), cell]), path)
-    reports.notebook_html(path)  # what it imports, every child has
+    html.notebook_html(path)  # what it imports, every child has
     return path
 
 

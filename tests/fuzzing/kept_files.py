@@ -89,6 +89,6 @@ FORMATS = {
         lambda folder: str(read_checkpoint(folder, PLAIN)),
         sealed=True,
     ),
-    "settings of a run": Format(write_run, "settings.json", read_run, named=("the run",)),
+    "settings of a run": Format(write_run, "settings.json", read_run),
     "embeddings": Format(write_parquet, "embeddings.parquet", read_parquet),
 }
