@@ -6,6 +6,7 @@ Files that cost hours, `checkpoint.pt` and `model.pt`, are checked whenever they
 silence: whoever removes it decides that the run starts again. What others can be made from (stores, embeddings) is made again with a note.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,12 +58,10 @@ class History:
 
 def save_state(state: dict, path: Path) -> None:
     """Write tensors and plain values with torch, atomically; the same ones are the same bytes. `weights.load_weights` reads them."""
-
-    def save(temporary: Path) -> None:
-        with open(temporary, "wb") as file:  # given a path, torch writes its name into the file
-            torch.save(state, file)
-
-    write_atomically(path, save)
+    # Given a path, torch writes its name into the file; and of a disk that is full it tells nothing but a position.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
 
 
 def _load(path: Path) -> dict:

@@ -27,7 +27,7 @@ from reidlib.datasets.checksums import checksum, compare
 from reidlib.datasets.parallel import run_all
 from reidlib.datasets.tracklets import COLUMNS, make_index, typed_index
 from reidlib.events import Events
-from reidlib.files import telling_why
+from reidlib.files import telling_why, write_atomically
 from reidlib.hdf5 import clear_errors, read_dataset
 from reidlib.locks import exclusive, tidy
 
@@ -250,7 +250,7 @@ def build_store(
             return store
         with telling_why(path):
             parts.mkdir(exist_ok=True)
-        for left in (*path.parent.glob(path.name + ".tmp-*"), *parts.glob("*.tmp-*")):
+        for left in path.parent.glob(path.name + ".tmp-*"):
             left.unlink()  # of a killed build
         unique = {row["key"]: row for row in reversed(rows)}
         files = {name: parts / (hashlib.sha256(f"{key} {name}".encode()).hexdigest()[:24] + ".h5") for name in (row["key"] for row in rows)}
@@ -298,12 +298,13 @@ def _make_part(make: Callable[[dict], Sample], cache_key: str, task: tuple[dict,
     row, file = task
     try:
         sample = make(row)
-        temporary = file.with_name(f"{file.name}.tmp-{os.getpid()}")
-        with _removed_on_error(temporary), telling_why(file):
-            with h5py.File(temporary, "w") as out:
-                facts = _write_sample(out.create_group("sample"), sample)
-                out.attrs.update({"key": row["key"], "cache_key": cache_key, "facts": to_json(facts)})
-            os.replace(temporary, file)
+        # First in memory: HDF5 does not let go of a file that it failed to write.
+        with h5py.File(file.name, "w", driver="core", backing_store=False) as out:
+            facts = _write_sample(out.create_group("sample"), sample)
+            out.attrs.update({"key": row["key"], "cache_key": cache_key, "facts": to_json(facts)})
+            out.flush()
+            image = out.id.get_file_image()
+        write_atomically(file, lambda temporary: temporary.write_bytes(image))
     except Exception as error:
         error.add_note(f"while building tracklet {row['key']}")
         raise

@@ -14,8 +14,7 @@ import toy_training
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_evaluation import ToyStore
 
-from reidlib import reports
-from reidlib import training as training
+from reidlib import reports, training
 from reidlib.analysis.data_views import describe
 from reidlib.datasets import build_store
 from reidlib.evaluation import embed, evaluate, protocols
@@ -63,7 +62,8 @@ def turn_the_clock_back() -> None:
 
 
 if __name__ == "__main__":
-    locale.setlocale(locale.LC_ALL, "")
+    for part in (locale.LC_CTYPE, locale.LC_COLLATE, locale.LC_NUMERIC, locale.LC_TIME):  # Python's ctypes takes messages for UTF-8
+        locale.setlocale(part, "")
     on_the_cpu()
     if len(sys.argv) > 2:
         turn_the_clock_back()

@@ -146,14 +146,15 @@ def _limited(folder: Path, said) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     try:
         toy_training.run_training(STORE, folder)
-    except OSError as error:
-        said.send((error.errno, error.filename))
+    except Exception as error:
+        said.send((getattr(error, "errno", repr(error)), getattr(error, "filename", "")))
 
 
 def test_a_limit_on_files_is_named_too(tmp_path):
     receive, send = FORK.Pipe(duplex=False)
     child = FORK.Process(target=_limited, args=(tmp_path / "run", send))
     child.start()
+    send.close()
     assert receive.recv() == (errno.EFBIG, str(tmp_path / "run" / "checkpoint.pt"))
     child.join()
     assert not list((tmp_path / "run").glob("*"))
