@@ -24,7 +24,7 @@ from tqdm import tqdm
 from reidlib.datasets.parallel import exclusive, run_all
 from reidlib.datasets.tracklets import COLUMNS, make_index, typed_index
 from reidlib.events import Events
-from reidlib.hdf5 import clear_errors, read_dataset
+from reidlib.hdf5 import clear_errors, fixed_text, new_file, new_group, plain_text, read_dataset
 
 FORMAT_VERSION = 1
 _REPAIR = "remove it and build it again"
@@ -88,7 +88,8 @@ class TrackletStore:
             self.index = _read_index(file["index"])
             self.settings: dict = json.loads(file.attrs["settings"])
             self.versions: dict = json.loads(file.attrs["versions"])
-            self.cache_key, self.data_hash, self.description = (str(file.attrs[n]) for n in ("cache_key", "data_hash", "description"))
+            self.cache_key, self.data_hash = (plain_text(file.attrs[name]) for name in ("cache_key", "data_hash"))
+            self.description = plain_text(file.attrs["description"])
 
     def load(self, limit: float | None = None) -> "TrackletStore":
         """From now on keep every tracklet's events and video in memory once they were read; returns itself.
@@ -152,7 +153,11 @@ class TrackletStore:
         group = self._group(key)
         with clear_errors(self.path, _REPAIR):
             arrays = {name: read_dataset(group[name]) for name in ("x", "y", "t", "p")}
-            return Events(**arrays, width=int(group.attrs["width"]), height=int(group.attrs["height"])), _interval(group)
+            events = Events(**arrays, width=int(group.attrs["width"]), height=int(group.attrs["height"]))
+            start, stop = _interval(group)
+            if len(events) and not start <= events.t[0] <= events.t[-1] < stop:
+                raise ValueError(f"events of {key} at {events.t[0]} to {events.t[-1]} us lie outside [{start}, {stop})")
+            return events, (start, stop)
 
     def _group(self, key: str) -> h5py.Group:
         if self._file is None or self._pid != os.getpid():  # a forked worker must not share its parent's handle
@@ -161,6 +166,8 @@ class TrackletStore:
             tracklets = self._file["tracklets"]
             if key in tracklets:
                 return tracklets[key]
+            if key in set(self.index["key"]):
+                raise ValueError(f"tracklet {key!r} of its index is missing")
         raise KeyError(f"no tracklet {key!r} in {self.path}; its keys begin with {list(self.index['key'][:3])}")
 
     def __len__(self) -> int:
@@ -282,9 +289,9 @@ def _make_part(make: Callable[[dict], Sample], cache_key: str, task: tuple[dict,
     try:
         sample = make(row)
         temporary = file.with_name(f"{file.name}.tmp-{os.getpid()}")
-        with h5py.File(temporary, "w") as out:
-            facts = _write_sample(out.create_group("sample"), sample)
-            out.attrs.update({"key": row["key"], "cache_key": cache_key, "facts": to_json(facts)})
+        with new_file(temporary) as out:
+            facts = _write_sample(new_group(out, "sample"), sample)
+            out.attrs.update(_texts({"key": row["key"], "cache_key": cache_key, "facts": to_json(facts)}))
         os.replace(temporary, file)
     except Exception as error:
         error.add_note(f"while building tracklet {row['key']}")
@@ -295,7 +302,7 @@ def _part_facts(file: Path, name: str, key: str) -> dict | None:
     """Facts of a finished part of this very build, or None."""
     try:
         with h5py.File(file, "r") as part:
-            same = part.attrs["key"] == name and part.attrs["cache_key"] == key
+            same = plain_text(part.attrs["key"]) == name and plain_text(part.attrs["cache_key"]) == key
             return json.loads(part.attrs["facts"]) if same and "sample" in part else None
     except (OSError, KeyError, ValueError):
         return None
@@ -317,7 +324,7 @@ def _write_sample(group: h5py.Group, sample: Sample) -> dict:
         chunk = (min(len(array), _CHUNK if array.ndim == 1 else 16), *array.shape[1:])
         group.create_dataset(name, data=array, **({"chunks": chunk, **_FILTERS} if array.size else {}))
         digest.update(array.tobytes())
-    group.create_dataset("attributes", data=attributes)
+    group.create_dataset("attributes", data=fixed_text(attributes))
     group.attrs.update(sizes)
     count = 0 if frames is None else len(frames)
     return {"frames": count, "duration": (stop - start) / 1e6, "events": len(events), "width": events.width, "height": events.height,
@@ -328,21 +335,22 @@ def _merge(path: Path, rows: list[dict], files: dict[str, Path], key: str, setti
     """One file of all parts, copied one by one (compressed as they are), renamed into place as the last step."""
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     facts, digest = {}, hashlib.sha256()
-    with h5py.File(temporary, "w") as out:
-        tracklets = out.create_group("tracklets")
+    with new_file(temporary) as out:
+        tracklets = new_group(out, "tracklets")
         for name, file in files.items():
             facts[name] = _part_facts(file, name, key)
             if facts[name] is None:
                 raise RuntimeError(f"part {file} of tracklet {name} vanished or broke during the build: start the build again")
             with h5py.File(file, "r") as part:
-                part.copy("sample", tracklets, name)
+                home, _, last = name.rpartition("/")
+                part.copy("sample", new_group(tracklets, home) if home else tracklets, last)
             digest.update(facts[name]["digest"].encode())
         index = make_index({**row, **facts[row["key"]]} for row in rows)
-        _write_index(out.create_group("index"), index)
+        _write_index(new_group(out, "index"), index)
         digest.update(index.to_csv().encode())
         versions = {"h5py": h5py.__version__, "hdf5": h5py.version.hdf5_version, "numpy": np.__version__}
-        out.attrs.update({"format": FORMAT_VERSION, "cache_key": key, "data_hash": digest.hexdigest(), "settings": to_json(settings),
-                          "versions": to_json(versions), "description": description})  # fmt: skip
+        texts = {"cache_key": key, "data_hash": digest.hexdigest(), "settings": to_json(settings), "versions": to_json(versions)}
+        out.attrs.update({"format": FORMAT_VERSION, **_texts(texts | {"description": description})})
         out.flush()
         out.attrs["complete"] = True
     with open(temporary, "rb") as written:
@@ -357,9 +365,13 @@ def _interval(group: h5py.Group) -> tuple[int, int]:
 def _write_index(group: h5py.Group, index: pd.DataFrame) -> None:
     for column, dtype in COLUMNS.items():
         if dtype is str:
-            group.create_dataset(column, data=list(index[column]), dtype=h5py.string_dtype())
+            group.create_dataset(column, data=fixed_text(list(index[column])), fletcher32=True)
         else:
-            group.create_dataset(column, data=index[column].to_numpy())
+            group.create_dataset(column, data=index[column].to_numpy(), fletcher32=True)
+
+
+def _texts(values: dict[str, str]) -> dict[str, np.ndarray]:
+    return {name: fixed_text(text) for name, text in values.items()}
 
 
 def _read_index(group: h5py.Group) -> pd.DataFrame:

@@ -101,7 +101,9 @@ def read_mat(path: Path, key: str) -> np.ndarray:
     values = arrays[key]
     if values is None:
         raise ValueError(f"{key} of {path} must be a table of whole numbers, not complex numbers, text or a structure")
-    whole = values.ndim == 2 and values.dtype.kind in "iuf" and np.isfinite(values).all() and (values == np.floor(values)).all()
+    if not values.size:
+        raise ValueError(f"{key} of {path} is empty: is the download whole?")
+    whole = values.ndim == 2 and values.dtype.kind in "iuf" and (np.abs(values) < 2**53).all() and (values == np.floor(values)).all()
     if not whole:
         raise ValueError(f"{key} of {path} must be a table of whole numbers, not {values.dtype} {list(values.shape)}")
     return values.astype(np.int64)
