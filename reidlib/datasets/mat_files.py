@@ -30,7 +30,7 @@ def read_mat_arrays(path: Path) -> dict[str, np.ndarray | None]:
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:  # HDF5 lists the dimensions in the reverse of MATLAB's order
-                return {name: _numbers(item) for name, item in file.items() if isinstance(item, h5py.Dataset)}
+                return {ascii(name).strip("b'"): _numbers(item) for name, item in file.items() if isinstance(item, h5py.Dataset)}
         return dict(_variables(path.read_bytes()))
     except Exception as error:  # zlib.error, struct.error and whatever h5py raises on a damaged file
         raise ValueError(f"{path} cannot be read as a .mat file: {error} (is the download whole?)") from error

@@ -28,7 +28,7 @@ from reidlib.datasets.parallel import run_all
 from reidlib.datasets.tracklets import COLUMNS, make_index, typed_index
 from reidlib.events import Events
 from reidlib.files import telling_why, write_atomically
-from reidlib.hdf5 import clear_errors, read_dataset
+from reidlib.hdf5 import clear_errors, fixed_text, new_file, new_group, plain_text, read_dataset
 from reidlib.locks import exclusive, tidy
 
 FORMAT_VERSION = 1
@@ -95,7 +95,8 @@ class TrackletStore:
             compare(_checksums(file), "head", _head(file.attrs, self.index))
             self.settings: dict = json.loads(file.attrs["settings"])
             self.versions: dict = json.loads(file.attrs["versions"])
-            self.cache_key, self.data_hash, self.description = (str(file.attrs[n]) for n in ("cache_key", "data_hash", "description"))
+            self.cache_key, self.data_hash = (plain_text(file.attrs[name]) for name in ("cache_key", "data_hash"))
+            self.description = plain_text(file.attrs["description"])
 
     def load(self, limit: float | None = None) -> "TrackletStore":
         """From now on keep every tracklet's events and video in memory once they were read; returns itself.
@@ -162,9 +163,12 @@ class TrackletStore:
     def _read(self, key: str) -> tuple[Events, tuple[int, int]]:
         group = self._group(key)
         with clear_errors(self.path, _REPAIR, f"tracklet {key}"):
-            sums, (width, height, *interval) = _checksums(group), _facts(group)
+            sums, (width, height, start, stop) = _checksums(group), _facts(group)
             arrays = {name: _array(group, name, sums) for name in ("x", "y", "t", "p")}
-            return Events(**arrays, width=width, height=height), tuple(interval)
+            events = Events(**arrays, width=width, height=height)
+            if len(events) and not start <= events.t[0] <= events.t[-1] < stop:
+                raise ValueError(f"events at {events.t[0]} to {events.t[-1]} us lie outside [{start}, {stop})")
+            return events, (start, stop)
 
     def _group(self, key: str) -> h5py.Group:
         if self._file is None or self._pid != os.getpid():  # a forked worker must not share its parent's handle
@@ -299,9 +303,9 @@ def _make_part(make: Callable[[dict], Sample], cache_key: str, task: tuple[dict,
     try:
         sample = make(row)
         # First in memory: HDF5 does not let go of a file that it failed to write.
-        with h5py.File(file.name, "w", driver="core", backing_store=False) as out:
-            facts = _write_sample(out.create_group("sample"), sample)
-            out.attrs.update({"key": row["key"], "cache_key": cache_key, "facts": to_json(facts)})
+        with new_file(file.name, memory=True) as out:
+            facts = _write_sample(new_group(out, "sample"), sample)
+            out.attrs.update(_texts({"key": row["key"], "cache_key": cache_key, "facts": to_json(facts)}))
             out.flush()
             image = out.id.get_file_image()
         write_atomically(file, lambda temporary: temporary.write_bytes(image))
@@ -324,7 +328,7 @@ def _part_facts(file: Path, name: str, key: str) -> dict | None:
     """Facts of a finished part of this very build, or None."""
     try:
         with h5py.File(file, "r") as part:
-            same = part.attrs["key"] == name and part.attrs["cache_key"] == key
+            same = plain_text(part.attrs["key"]) == name and plain_text(part.attrs["cache_key"]) == key
             return json.loads(part.attrs["facts"]) if same and "sample" in part else None
     except (OSError, KeyError, ValueError):
         return None
@@ -348,8 +352,8 @@ def _write_sample(group: h5py.Group, sample: Sample) -> dict:
         group.create_dataset(name, data=array, **({"chunks": chunk, **_FILTERS} if array.size else {}))
         digest.update(array.tobytes())
         sums[name] = checksum(array)
-    group.create_dataset("attributes", data=attributes)
-    group.attrs.update(sizes | {"checksums": to_json(sums)})
+    group.create_dataset("attributes", data=fixed_text(attributes))
+    group.attrs.update(sizes | _texts({"checksums": to_json(sums)}))
     count = 0 if frames is None else len(frames)
     return {"frames": count, "duration": (stop - start) / 1e6, "events": len(events), "width": events.width, "height": events.height,
             "digest": digest.hexdigest()}  # fmt: skip
@@ -371,29 +375,30 @@ def _merge(path: Path, rows: list[dict], files: dict[str, Path], key: str, setti
 def _write_store(path: Path, rows: list[dict], files: dict[str, Path], key: str, settings: dict, description: str) -> None:
     """The parts are copied one by one, compressed as they are."""
     facts, digest = {}, hashlib.sha256()
-    with h5py.File(path, "w") as out:
-        tracklets = out.create_group("tracklets")
+    with new_file(path) as out:
+        tracklets = new_group(out, "tracklets")
         for name, file in files.items():
             facts[name] = _part_facts(file, name, key)
             if facts[name] is None:
                 raise RuntimeError(f"part {file} of tracklet {name} vanished or broke during the build: start the build again")
             with h5py.File(file, "r") as part:
-                part.copy("sample", tracklets, name)
+                home, _, last = name.rpartition("/")
+                part.copy("sample", new_group(tracklets, home) if home else tracklets, last)
             digest.update(facts[name]["digest"].encode())
         index = make_index({**row, **facts[row["key"]]} for row in rows)
-        _write_index(out.create_group("index"), index)
+        _write_index(new_group(out, "index"), index)
         digest.update(index.to_csv(lineterminator="\n").encode())
         versions = {"h5py": h5py.__version__, "hdf5": h5py.version.hdf5_version, "numpy": np.__version__}
-        out.attrs.update({"format": FORMAT_VERSION, "cache_key": key, "data_hash": digest.hexdigest(), "settings": to_json(settings),
-                          "versions": to_json(versions), "description": description})  # fmt: skip
-        out.attrs["checksums"] = to_json({"head": checksum(_head(out.attrs, index))})
+        texts = {"cache_key": key, "data_hash": digest.hexdigest(), "settings": to_json(settings), "versions": to_json(versions)}
+        out.attrs.update({"format": FORMAT_VERSION, **_texts(texts | {"description": description})})
+        out.attrs.update(_texts({"checksums": to_json({"head": checksum(_head(out.attrs, index))})}))
         out.flush()
         out.attrs["complete"] = True
 
 
 def _checksums(group: h5py.Group) -> dict[str, int]:
     """Those of a tracklet, or of the root; {} in stores of before there were any."""
-    return json.loads(group.attrs.get("checksums", "{}"))
+    return json.loads(plain_text(group.attrs.get("checksums", "{}")))
 
 
 def _array(group: h5py.Group, name: str, sums: dict[str, int]) -> np.ndarray:
@@ -412,15 +417,19 @@ def _facts(group: h5py.Group) -> tuple[int, ...]:
 def _head(attributes: Mapping, index: pd.DataFrame) -> str:
     """Everything about a store but its tracklets."""
     names = ("cache_key", "data_hash", "settings", "versions", "description")
-    return "\n".join([*(str(attributes[name]) for name in names), index.to_csv(lineterminator="\n")])
+    return "\n".join([*(plain_text(attributes[name]) for name in names), index.to_csv(lineterminator="\n")])
 
 
 def _write_index(group: h5py.Group, index: pd.DataFrame) -> None:
     for column, dtype in COLUMNS.items():
         if dtype is str:
-            group.create_dataset(column, data=list(index[column]), dtype=h5py.string_dtype())
+            group.create_dataset(column, data=fixed_text(list(index[column])), fletcher32=True)
         else:
-            group.create_dataset(column, data=index[column].to_numpy())
+            group.create_dataset(column, data=index[column].to_numpy(), fletcher32=True)
+
+
+def _texts(values: dict[str, str]) -> dict[str, np.ndarray]:
+    return {name: fixed_text(text) for name, text in values.items()}
 
 
 def _read_index(group: h5py.Group) -> pd.DataFrame:

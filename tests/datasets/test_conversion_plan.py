@@ -1,5 +1,6 @@
 """The plan of a conversion: measured, printed before a large build, and a disk that is too small refused."""
 
+import shutil
 from collections import namedtuple
 from dataclasses import replace
 from functools import partial

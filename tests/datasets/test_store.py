@@ -20,6 +20,7 @@ from samples import SETTINGS, make, make_broken, make_counted, random_events, ro
 from reidlib.datasets import Sample, TrackletStore, build_store
 from reidlib.datasets.store import FORMAT_VERSION, cache_key, to_json
 from reidlib.events import Events
+from reidlib.files import TEMPORARY
 
 HERE = Path(__file__).resolve().parent
 
@@ -239,7 +240,7 @@ def wait_for(condition, seconds=60):
 def test_a_killed_build_leaves_no_store_and_resumes_to_the_same_one(tmp_path, store, workers, how):
     path, parts = tmp_path / "s.h5", tmp_path / "s.h5.parts"
     build = start_build(path, workers, tmp_path, "make_stuck")
-    wait_for(lambda: len(list(parts.glob("*.h5"))) == 12)
+    wait_for(lambda: len([part for part in parts.glob("*.h5") if not part.name.startswith(TEMPORARY)]) == 12)
     children = [int(pid) for pid in Path(f"/proc/{build.pid}/task/{build.pid}/children").read_text().split()]
     build.send_signal(how)
     assert build.wait(120) != 0
