@@ -29,7 +29,7 @@ class CrossScale(nn.Module):
     def forward(self, big: Tensor) -> Tensor:
         B, M, C, _, _ = big.shape
         x = self.spread(F.max_pool2d(big.flatten(0, 1), 2))  # [BM, alpha C, h/2, w/2]
-        return x.view(B, M * self.alpha, C, *x.shape[2:])
+        return x.reshape(B, M * self.alpha, C, *x.shape[2:])
 
 
 def divergence(logs: Tensor) -> Tensor:
