@@ -19,7 +19,7 @@ NAMES = "s3ce_net,sew_resnet18,resnet18_events,sdcl,psta,resnet18_frames,ianet,t
 
 def of_network(name: str, peak: float, rounds: int) -> list[Line]:
     model = network(name)
-    batch = clips(model, steps=9 if name == "bicnet_tks" else 8)  # BiCnet-TKS takes frames in threes
+    batch = clips(model)
     forward = 2 * operations(model, {key: value[:4] for key, value in batch.items()}).totals["dense"] * BATCH / 4
     plain = deepcopy(model).to(memory_format=torch.contiguous_format)
     lines = []
