@@ -7,6 +7,7 @@ ReLU twin (`resnet18_events`) the same layers with ReLU in place of the neurons.
 """
 
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from spikingjelly.activation_based import layer
@@ -75,7 +76,11 @@ def sample_subsequences(x: Tensor, settings: SamplingSettings, pooling: str) -> 
         features += [per_step[steps].mean(0) for steps in subsets]
     if settings.spatial:
         bands = spatial_bands(H, settings.spatial, settings.spatial_form)
-        features += [pool_positions(x[:, :, :, rows], pooling).mean(0) for rows in bands]
+        if settings.spatial_form == "band":  # side by side: one split, whose backward pass is one copy
+            pieces = x.split([len(rows) for rows in bands], dim=3)
+        else:
+            pieces = [x[:, :, :, rows] for rows in bands]
+        features += [pool_positions(piece, pooling).mean(0) for piece in pieces]
     return features
 
 
@@ -121,13 +126,13 @@ class SSAM(nn.Module):
         h, d = C // self.head_channels, self.head_channels
         qkv = self.qkv_neuron(self.qkv_norm(self.qkv(x)))  # [T, B, 3C, H, W]
         # One copy into the order in which no product below copies anything.
-        q, k, v = qkv.view(T, B, 3, h, d, H * W).permute(2, 0, 1, 3, 5, 4).contiguous()  # 3 x [T, B, h, N, d]
-        total = 0
+        q, k, v = qkv.reshape(T, B, 3, h, d, H * W).permute(2, 0, 1, 3, 5, 4).contiguous()  # 3 x [T, B, h, N, d]
+        found = []
         for part, spiking in self.part_neurons.items():
             y = getattr(self, f"_{part}")(q, k, v)  # [T, B, h, N, d]
             current = y.transpose(2, 3).reshape(T, B, H, W, C).movedim(-1, 2)  # [T, B, C, H, W], channels last in memory
-            total = total + spiking(self.part_norms[part](current))  # [T, B, C, H, W]
-        return self.project_neuron(self.project_norm(self.project(total)))
+            found.append(spiking(self.part_norms[part](current)))
+        return self.project_neuron(self.project_norm(self.project(reduce(torch.add, found))))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.coupled(x)

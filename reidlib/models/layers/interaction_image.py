@@ -39,7 +39,7 @@ class ImageInteraction(nn.Module):
         maps = x.flatten(0, 1)  # [BT, C, H, W]
         maps = maps + self.spatial_norm(self._near_and_alike(maps))
         maps = maps + self.channel_norm(mix_rows(maps.flatten(2)).view_as(maps))
-        return maps.view(B, T, C, H, W)
+        return maps.reshape(B, T, C, H, W)
 
     @staticmethod
     def _near_and_alike(maps: Tensor) -> Tensor:

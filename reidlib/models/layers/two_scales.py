@@ -77,9 +77,9 @@ class DiverseAttention(nn.Module):
         vectors = [(region @ log.exp().to(region.dtype)[:, :, None])[:, :, 0] for region, log in zip(regions, logs, strict=True)]
         added = [x + norm(v)[:, :, None, None] for x, norm, v in zip(frames, self.norms, vectors, strict=True)]
         if seen is not None:
-            seen["attention_big"] = logs[0].exp().view(B, M, -1, 1 if self.areas == "stripes" else big.shape[4])
+            seen["attention_big"] = logs[0].exp().reshape(B, M, -1, 1 if self.areas == "stripes" else big.shape[4])
             small_logs = torch.stack(logs[1:], 1)  # [BM, alpha, P]
-            seen["attention_small"] = small_logs.exp().view(B, M * self.alpha, self.size[0], -1)
+            seen["attention_small"] = small_logs.exp().reshape(B, M * self.alpha, self.size[0], -1)
             if self.alpha > 1:
                 seen["divergence"] = divergence(torch.cat((small_logs[:, :1].detach(), small_logs[:, 1:]), 1))
         return added[0].unflatten(0, (B, M)), torch.stack(added[1:], 1).view_as(small)
