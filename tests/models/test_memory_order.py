@@ -13,7 +13,7 @@ from reidlib.models.layers.spiking import NeuronSettings, reset_state
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-T = 4
+T = 8  # two groups of frames for BiCnet-TKS
 VIDEO = {"width": 16, "backbone": "resnet18"}
 OPTIONS = {name: VIDEO for name in ("sdcl", "psta", "ianet", "tclnet", "rfcnet", "bicnet_tks", "vrstc")}
 SIZED = ("sdcl", "psta", "rfcnet", "bicnet_tks")

@@ -40,7 +40,7 @@ class SaliencyBoosting(nn.Module):
         if seen is not None:
             seen["memory"] = weights.reshape(B, T, T, H, W)
         found = weights.to(x.dtype) @ x.transpose(2, 1).flatten(2).mT  # [B, T, C]
-        return x + self.norm(self.project(found.reshape(B * T, C, 1, 1))).view(B, T, C, 1, 1)
+        return x + self.norm(self.project(found.reshape(B * T, C, 1, 1))).reshape(B, T, C, 1, 1)
 
     def attention(self, x: Tensor) -> Tensor:
         """A (3.8), its softmax in single precision: `[B, T, T * H * W]`, the positions in the order of frames; T at least 2."""
@@ -56,4 +56,4 @@ class SaliencyBoosting(nn.Module):
     def _means_of_four(x: Tensor) -> Tensor:
         """Every position with its upper, left and upper left neighbours, zeros outside."""
         pooled = F.avg_pool2d(F.pad(x.flatten(0, 1), (1, 0, 1, 0)), 2, stride=1)  # [BT, C, H, W]
-        return pooled.view_as(x)
+        return pooled.reshape_as(x)

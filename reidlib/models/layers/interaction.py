@@ -141,7 +141,7 @@ class CIA(nn.Module):
     def residual(self, x: Tensor) -> Tensor:
         """E^C, what is added: `[B, T, C, H, W]`."""
         mixed = mix_rows(x.flatten(3).flatten(1, 2))  # [B, TC, HW]
-        return self.output(mixed.view_as(x).flatten(0, 1)).view_as(x)
+        return self.output(mixed.reshape_as(x).flatten(0, 1)).reshape_as(x)
 
 
 class InteractionAggregation(nn.Module):

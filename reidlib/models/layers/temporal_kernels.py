@@ -81,4 +81,4 @@ class TemporalKernels(nn.Module):
 
 def _spread(regions: Tensor, like: Tensor) -> Tensor:
     """U of (6.9), nearest: regions of frames `[B, M, n, C, h, w]` -> the shape of `like` `[B, M * n, C, H, W]`."""
-    return F.interpolate(regions.flatten(0, 2), like.shape[3:], mode="nearest").view_as(like)
+    return F.interpolate(regions.flatten(0, 2), like.shape[3:], mode="nearest").reshape_as(like)

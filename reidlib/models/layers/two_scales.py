@@ -82,7 +82,7 @@ class DiverseAttention(nn.Module):
             seen["attention_small"] = small_logs.exp().reshape(B, M * self.alpha, self.size[0], -1)
             if self.alpha > 1:
                 seen["divergence"] = divergence(torch.cat((small_logs[:, :1].detach(), small_logs[:, 1:]), 1))
-        return added[0].unflatten(0, (B, M)), torch.stack(added[1:], 1).view_as(small)
+        return added[0].unflatten(0, (B, M)), torch.stack(added[1:], 1).reshape_as(small)
 
     def _areas(self, x: Tensor) -> Tensor:
         """Features of the areas: `[N, C, h, w]` -> `[N, C, P]`."""
