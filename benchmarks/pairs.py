@@ -42,9 +42,9 @@ class Line:
         if not self.target or math.isnan(self.ratio):
             return ""
         sign, limit = self.target.split()
-        share = self.ratio / float(limit) - 1
-        missed = -share if sign == ">=" else share
-        return "yes" if missed <= 0 else f"missed by {100 * missed:.0f} %"
+        above = self.ratio - float(limit)
+        missed = -above if sign == ">=" else above
+        return "yes" if missed <= 0 else f"missed by {100 * missed / max(float(limit), 1e-9):.0f} %"
 
     def row(self) -> dict:
         return asdict(self) | {"met": self.met}

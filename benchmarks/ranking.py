@@ -67,7 +67,8 @@ def drawn(queries: int, gallery: int, seed: int = 0) -> tuple[np.ndarray, ...]:
     """Distances and labels of MARS' size: 626 people, 6 cameras."""
     rng = np.random.default_rng(seed)
     labels = [rng.integers(0, count, size) for count in (626, 6) for size in (queries, gallery)]
-    return rng.random((queries, gallery), dtype=np.float32), *labels
+    places = np.tile(np.arange(gallery, dtype=np.float32) / gallery, (queries, 1))
+    return rng.permuted(places, axis=1), *labels  # no two of a query are equal
 
 
 def expected_with_ties(distances, *labels, orders: int = 400) -> float:

@@ -76,10 +76,8 @@ def sample_subsequences(x: Tensor, settings: SamplingSettings, pooling: str) -> 
         features += [per_step[steps].mean(0) for steps in subsets]
     if settings.spatial:
         bands = spatial_bands(H, settings.spatial, settings.spatial_form)
-        if settings.spatial_form == "band":  # side by side: one split, whose backward pass is one copy
-            pieces = x.split([len(rows) for rows in bands], dim=3)
-        else:
-            pieces = [x[:, :, :, rows] for rows in bands]
+        side_by_side = settings.spatial_form == "band"  # one split, whose backward pass is one copy
+        pieces = x.split([len(rows) for rows in bands], dim=3) if side_by_side else [x[:, :, :, rows] for rows in bands]
         features += [pool_positions(piece, pooling).mean(0) for piece in pieces]
     return features
 
