@@ -29,8 +29,8 @@ def measure(options) -> list[Line]:
     found = front_end()
     np.testing.assert_array_equal(np.stack([found.x, found.y, found.t, found.p], 1), direct())
     best = fastest({"ours": front_end, "direct": direct}, options.rounds)
-    note = f"{milliseconds(best['ours'], best['direct'])} for {len(found):,} events, the same ones; 2 % are left to noise"
-    return [Line("simulator front end", "simulate", "EventCV called directly", best["direct"] / best["ours"], ">= 0.98", note)]
+    note = f"{milliseconds(best['ours'], best['direct'])} for {len(found):,} events, the same ones; 5 % are left to the checks and to noise"
+    return [Line("simulator front end", "simulate", "EventCV called directly", best["direct"] / best["ours"], ">= 0.95", note)]
 
 
 if __name__ == "__main__":
