@@ -8,6 +8,7 @@ METHOD ?=
 JOBS ?= 2
 
 VENV := .venv
+PEERS := tonic==1.7.0 importRosbag==1.0.4
 RUN := $(VENV)/bin/python
 # The stamp's name carries a checksum of what is installed: nothing is done twice, a changed lock is installed again, and an
 # installation that was cut off left no stamp.
@@ -51,8 +52,11 @@ lab: $(STAMP) ## JupyterLab on the notebooks
 notebooks: $(STAMP) ## run the committed notebooks with the tiny preset and store what they show
 	@$(RUN) -m reidlib.reports notebooks
 
-bench: $(STAMP) ## speed of the event code and the ranking against other ways to do it
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(RUN) $$file; done
+bench: $(STAMP) ## speed and memory against other ways to do it: reports/bench.csv (a quarter of an hour)
+	@# The peers: for the benchmarks alone and without what they depend on, which is in the lock or not needed here.
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --target .bench --no-deps $(PEERS) || \
+		echo "$(PEERS) could not be installed; their lines will say so" >&2
+	@$(RUN) benchmarks
 
 lock: $(STAMP) ## pin the newest versions that pyproject.toml allows into requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 pyproject.toml --extra export --group test \

@@ -7,10 +7,10 @@ way must find neighbours at the same distances and give the same features; the k
 """
 
 import argparse
-import time
 
 import numpy as np
 import torch
+from pairs import Line, fastest, main, milliseconds
 from scipy.spatial import cKDTree
 from torchvision.ops import deform_conv2d
 
@@ -56,22 +56,21 @@ def ways(options: argparse.Namespace) -> dict:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in {"height": 64, "width": 32, "steps": 8, "batch": 24, "channels": 4, "rate": 0.4, "rounds": 5}.items():
-        parser.add_argument(f"--{name}", type=type(default), default=default)
-    options = parser.parse_args()
+COMPARED = (
+    ("search", "search, k-d trees", ">= 1"),
+    ("convolution", "convolution, deform_conv2d", ">= 1"),
+    ("frame branch, width 16", "mapping", ""),
+)
+
+
+def measure(options) -> list[Line]:
     torch.set_num_threads(1)
-    found = ways(options)
-    best = dict.fromkeys(found, float("inf"))
-    for _ in range(options.rounds):
-        for name, run in found.items():
-            start = time.process_time()
-            run()
-            best[name] = min(best[name], time.process_time() - start)
-    for name, seconds in best.items():
-        print(f"{name:28s} {1e3 * seconds:8.1f} ms")
+    best = fastest(ways(options), options.rounds)
+    return [
+        Line("event mapping", own, other, best[other] / best[own], target, milliseconds(best[own], best[other]))
+        for own, other, target in COMPARED
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, height=64, width=32, steps=8, batch=24, channels=4, rate=0.4, rounds=5)

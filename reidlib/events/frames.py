@@ -23,14 +23,9 @@ def event_frames(events: Events, steps: int, t_start=None, t_stop=None, size: tu
     # Times ascend, so the bins are found by binary search: bin k starts at the first t with (t - start) * steps >= k * span.
     edges = [start - (-k * (stop - start) // steps) for k in range(steps + 1)]
     limits = np.searchsorted(events.t, _clip_int64(edges))
-    counts = np.zeros((steps, 2, height, width), np.float32)
-    if (height, width) == (events.height, events.width):
-        _count(events.x, events.y, events.p, limits, counts.reshape(-1), height, width)
-    else:
-        columns = (np.arange(events.width) * width // events.width).astype(np.uint32)
-        rows = (np.arange(events.height) * height // events.height * width).astype(np.uint32)
-        _count_scaled(events.x, events.y, events.p, limits, counts.reshape(-1), columns, rows, height * width)
-    return counts
+    counts = np.empty((steps, 2, height * width), np.float32)
+    _count(events.x, events.y, events.p, limits, counts, *_places(events, height, width))
+    return counts.reshape(steps, 2, height, width)
 
 
 def voxel_grid(events: Events, bins: int, t_start=None, t_stop=None, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -43,13 +38,13 @@ def voxel_grid(events: Events, bins: int, t_start=None, t_stop=None, size: tuple
     bins = _whole("bins", bins, 1)
     start, stop = _window(events, t_start, t_stop)
     height, width = _size(events, size)
-    inside = events.window(*_clip_int64([start, stop]))
-    columns = (np.arange(events.width) * width // events.width).astype(np.uint32)
-    rows = (np.arange(events.height) * height // events.height * width).astype(np.uint32)
-    grid = np.zeros(bins * height * width, np.float64)
-    per_microsecond = (bins - 1) / max(stop - 1 - start, 1)
-    _spread(inside.x, inside.y, inside.t - start, inside.p, per_microsecond, grid, columns, rows, height * width)
-    return grid.astype(np.float32).reshape(bins, height, width)
+    # Times ascend: the events between two neighbouring bins lie side by side, and only these two bins are at work at a time.
+    span, gaps = max(stop - 1 - start, 1), max(bins - 1, 1)
+    edges = [start - (-k * span // gaps) for k in range(gaps)]
+    limits = np.append(np.searchsorted(events.t, _clip_int64(edges)), np.searchsorted(events.t, _clip_int64([stop])))
+    grid = np.empty((bins, height * width), np.float32)
+    _spread(events.x, events.y, events.t, events.p, limits, start, (bins - 1) / span, grid, *_places(events, height, width))
+    return grid.reshape(bins, height, width)
 
 
 def scale_counts(frames: np.ndarray, mode: str = "log") -> np.ndarray:
@@ -117,38 +112,48 @@ def _size(events: Events, size) -> tuple[int, int]:
     return _whole("height of size", size[0], 1), _whole("width of size", size[1], 1)
 
 
+def _places(events: Events, height: int, width: int) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Where a pixel's events go: to rows[y] + columns[x]; and whether that is elsewhere than at y * width + x."""
+    columns = (np.arange(events.width) * width // events.width).astype(np.uint32)
+    rows = (np.arange(events.height) * height // events.height * width).astype(np.uint32)
+    return columns, rows, (height, width) != (events.height, events.width)
+
+
 def _clip_int64(times: list[int]) -> np.ndarray:
     limits = np.iinfo(np.int64)
     return np.array([min(max(t, limits.min), limits.max) for t in times], np.int64)
 
 
+# Both kernels collect what belongs to one step in an array that stays in the cache, a pixel's two numbers side by side, and write the
+# large result once, in its order.
+
+
 @numba.njit(cache=True, nogil=True)
-def _count(x, y, p, limits, counts, height, width):
-    size = np.uint32(height * width)
-    for k in range(len(limits) - 1):
-        frame = counts[2 * k * size : 2 * (k + 1) * size]
+def _count(x, y, p, limits, counts, columns, rows, scaled):
+    size, width, two = np.uint32(counts.shape[2]), np.uint32(len(columns)), np.uint32(2)
+    here = np.zeros(two * size, np.uint32)  # OFF and ON
+    for k in range(len(counts)):
         for i in range(limits[k], limits[k + 1]):
-            frame[np.uint32(p[i]) * size + np.uint32(y[i]) * np.uint32(width) + np.uint32(x[i])] += np.float32(1)
+            pixel = rows[y[i]] + columns[x[i]] if scaled else np.uint32(y[i]) * width + np.uint32(x[i])
+            here[two * pixel + np.uint32(p[i])] += np.uint32(1)
+        for pixel in range(size):
+            counts[k, 0, pixel], counts[k, 1, pixel] = here[two * pixel], here[two * pixel + 1]
+            here[two * pixel] = here[two * pixel + 1] = 0
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_scaled(x, y, p, limits, counts, columns, rows, size):
-    size = np.uint32(size)
-    for k in range(len(limits) - 1):
-        frame = counts[2 * k * size : 2 * (k + 1) * size]
-        for i in range(limits[k], limits[k + 1]):
-            frame[np.uint32(p[i]) * size + rows[y[i]] + columns[x[i]]] += np.float32(1)
-
-
-@numba.njit(cache=True, nogil=True)
-def _spread(x, y, t, p, per_microsecond, grid, columns, rows, size):
-    last = len(grid) // size - 1
-    for i in range(len(t)):
-        place = t[i] * per_microsecond
-        low = min(int(place), max(last - 1, 0))  # the last event lies on the last bin, at share 1 of the one before
-        share = min(place - low, 1.0)
-        sign = 1.0 if p[i] else -1.0
-        pixel = rows[y[i]] + columns[x[i]]
-        grid[low * size + pixel] += sign * (1.0 - share)
-        if share > 0:
-            grid[(low + 1) * size + pixel] += sign * share
+def _spread(x, y, t, p, limits, start, per_microsecond, grid, columns, rows, scaled):
+    size, width = np.uint32(grid.shape[1]), np.uint32(len(columns))
+    one, two, zero = np.float32(1), np.float32(2), np.float32(0)
+    here = np.zeros((size, 2), np.float32)  # for this bin and for the next one
+    for k in range(len(grid)):
+        if k + 1 < len(limits):
+            for i in range(limits[k], limits[k + 1]):
+                sign = two * np.float32(p[i]) - one
+                later = sign * np.float32((t[i] - start) * per_microsecond - k)
+                pixel = rows[y[i]] + columns[x[i]] if scaled else np.uint32(y[i]) * width + np.uint32(x[i])
+                here[pixel, 0] += sign - later
+                here[pixel, 1] += later
+        for pixel in range(size):
+            grid[k, pixel] = here[pixel, 0]
+            here[pixel, 0], here[pixel, 1] = here[pixel, 1], zero

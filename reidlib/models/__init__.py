@@ -8,6 +8,7 @@ from reidlib.models.bicnet_tks import BiCnetTKS
 from reidlib.models.frame_resnet import FrameResNet, resnet50
 from reidlib.models.ianet import IANet
 from reidlib.models.layers.heads import ReidOutput
+from reidlib.models.layers.memory_order import channels_last
 from reidlib.models.layers.spiking import NeuronSettings, record_firing_rates, spiking_layers
 from reidlib.models.psta import PSTA
 from reidlib.models.rfcnet import RFCnet
@@ -62,4 +63,4 @@ def build_model(name: str, num_classes: int, **options) -> nn.Module:
         options["neuron"] = NeuronSettings(**options["neuron"])
     if isinstance(options.get("sampling"), dict):
         options["sampling"] = SamplingSettings(**options["sampling"])
-    return MODELS[name](num_classes, **options)
+    return channels_last(MODELS[name](num_classes, **options))

@@ -7,6 +7,7 @@ ReLU twin (`resnet18_events`) the same layers with ReLU in place of the neurons.
 """
 
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from spikingjelly.activation_based import layer
@@ -75,7 +76,9 @@ def sample_subsequences(x: Tensor, settings: SamplingSettings, pooling: str) -> 
         features += [per_step[steps].mean(0) for steps in subsets]
     if settings.spatial:
         bands = spatial_bands(H, settings.spatial, settings.spatial_form)
-        features += [pool_positions(x[:, :, :, rows], pooling).mean(0) for rows in bands]
+        side_by_side = settings.spatial_form == "band"  # one split, whose backward pass is one copy
+        pieces = x.split([len(rows) for rows in bands], dim=3) if side_by_side else [x[:, :, :, rows] for rows in bands]
+        features += [pool_positions(piece, pooling).mean(0) for piece in pieces]
     return features
 
 
@@ -120,13 +123,14 @@ class SSAM(nn.Module):
         T, B, C, H, W = x.shape
         h, d = C // self.head_channels, self.head_channels
         qkv = self.qkv_neuron(self.qkv_norm(self.qkv(x)))  # [T, B, 3C, H, W]
-        q, k, v = qkv.view(T, B, 3, h, d, H * W).permute(2, 0, 1, 3, 5, 4)  # 3 x [T, B, h, N, d]
-        total = 0
+        # One copy into the order in which no product below copies anything.
+        q, k, v = qkv.reshape(T, B, 3, h, d, H * W).permute(2, 0, 1, 3, 5, 4).contiguous()  # 3 x [T, B, h, N, d]
+        found = []
         for part, spiking in self.part_neurons.items():
             y = getattr(self, f"_{part}")(q, k, v)  # [T, B, h, N, d]
-            current = self.part_norms[part](y.transpose(-1, -2).reshape(T, B, C, H, W))
-            total = total + spiking(current)  # [T, B, C, H, W]
-        return self.project_neuron(self.project_norm(self.project(total)))
+            current = y.transpose(2, 3).reshape(T, B, H, W, C).movedim(-1, 2)  # [T, B, C, H, W], channels last in memory
+            found.append(spiking(self.part_norms[part](current)))
+        return self.project_neuron(self.project_norm(self.project(reduce(torch.add, found))))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.coupled(x)
@@ -176,6 +180,7 @@ class S3CENet(nn.Module):
     metric: whether the metric loss sees the feature before the BN-neck ("feature", the spec's reading) or after it ("neck"). Pooled spike
     counts are never negative, so before the neck all features point nearly the same way: a cosine triplet stands at its margin there
     from the first step to the last, a Euclidean one works (measured: notebook 03). embedding: the same choice for test time.
+    recompute: memory for time in training, see `SpikingResNet`.
     """
 
     modalities = ("events",)
@@ -197,6 +202,7 @@ class S3CENet(nn.Module):
         metric: str = "feature",
         embedding: str = "neck",
         pretrained: bool = False,
+        recompute: bool = False,
     ):
         super().__init__()
         if not set(ssam) <= set(STAGES):
@@ -204,7 +210,7 @@ class S3CENet(nn.Module):
         check_places(metric=metric, embedding=embedding)
         neuron = neuron or NeuronSettings()
         make = {stage: lambda channels: SSAM(channels, neuron, coupling, causal, head_channels) for stage in ssam}
-        self.backbone = SpikingResNet(neuron, width, depth=tuple(depth), norm_scale=norm_scale, after=make)
+        self.backbone = SpikingResNet(neuron, width, depth=tuple(depth), norm_scale=norm_scale, after=make, recompute=recompute)
         self.neck = BNNeck(8 * width, num_classes)
         self.sampling, self.step_loss, self.pooling = sampling, step_loss, pooling
         self.metric, self.embedding = metric, embedding

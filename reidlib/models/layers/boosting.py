@@ -38,9 +38,9 @@ class SaliencyBoosting(nn.Module):
             return x
         weights = self.attention(x)  # [B, T, THW]
         if seen is not None:
-            seen["memory"] = weights.view(B, T, T, H, W)
+            seen["memory"] = weights.reshape(B, T, T, H, W)
         found = weights.to(x.dtype) @ x.transpose(2, 1).flatten(2).mT  # [B, T, C]
-        return x + self.norm(self.project(found.view(B * T, C, 1, 1))).view(B, T, C, 1, 1)
+        return x + self.norm(self.project(found.reshape(B * T, C, 1, 1))).reshape(B, T, C, 1, 1)
 
     def attention(self, x: Tensor) -> Tensor:
         """A (3.8), its softmax in single precision: `[B, T, T * H * W]`, the positions in the order of frames; T at least 2."""
@@ -48,7 +48,7 @@ class SaliencyBoosting(nn.Module):
         keys = self._means_of_four(x) if self.released else x
         queries = F.normalize(x.mean((3, 4)), dim=2)  # [B, T, C]
         keys = F.normalize(keys, dim=2).transpose(2, 1).flatten(2)  # [B, C, THW]
-        logits = self.temperature * (queries @ keys).float().view(B, T, T, H * W)
+        logits = self.temperature * (queries @ keys).float().reshape(B, T, T, H * W)
         own = torch.eye(T, dtype=torch.bool, device=x.device)[:, :, None]  # [T, T, 1]
         return logits.masked_fill(own, -torch.inf).flatten(2).softmax(-1)  # [B, T, THW]
 
@@ -56,4 +56,4 @@ class SaliencyBoosting(nn.Module):
     def _means_of_four(x: Tensor) -> Tensor:
         """Every position with its upper, left and upper left neighbours, zeros outside."""
         pooled = F.avg_pool2d(F.pad(x.flatten(0, 1), (1, 0, 1, 0)), 2, stride=1)  # [BT, C, H, W]
-        return pooled.view_as(x)
+        return pooled.reshape_as(x)

@@ -92,7 +92,7 @@ class SaliencyErasing(nn.Module):
         released = self.reading == "released"
         with single_precision(x.device):
             wanted = self.correlate((feature.detach() if released else feature).float())[:, None]  # [M, 1, C]
-            R = (wanted @ x.flatten(2).float()).view_as(x[:, 0])  # [M, H, W]
+            R = (wanted @ x.flatten(2).float()).reshape_as(x[:, 0])  # [M, H, W]
         return R / x.shape[1] ** 0.5 if released else R
 
     def block_size(self, height: int, width: int) -> tuple[int, int]:
@@ -108,7 +108,7 @@ class SaliencyErasing(nn.Module):
         return size
 
     def _gated(self, x: Tensor, product: Tensor, kept: Tensor) -> Tensor:
-        gate = product.flatten(1).softmax(-1).view_as(kept) * kept  # [M, H, W]
+        gate = product.flatten(1).softmax(-1).reshape_as(kept) * kept  # [M, H, W]
         if self.reading == "rescaled":
             gate = gate * kept[0].numel()
         return x * gate.to(x.dtype)[:, None]

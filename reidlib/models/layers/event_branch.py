@@ -55,7 +55,7 @@ class EventBranch(nn.Module):
             _keep(seen, f"spiking{i}", x)
         x = x.flatten(0, 1)  # [TB, C, H, W]
         if self.mappings:
-            x = self._map_events(x, (events != 0).any(2).transpose(0, 1), seen, offsets)
+            x = self._map_events(x, events[:, :, 0].logical_or(events[:, :, 1]).transpose(0, 1), seen, offsets)
         x = self.encoder(x)  # [TB, channels, H/16, W/16]
         return x.unflatten(0, (T, B)).transpose(0, 1)
 

@@ -93,9 +93,9 @@ class STIA(nn.Module):
         context = self.reduce(x.mean((1, 3, 4)))  # [B, C/2]
         gathered = self.relation_map(nodes, context, T) @ nodes  # [B, TN, C/2], (2.5)
         updated = self.update(torch.cat((nodes, gathered), -1).flatten(0, 1))  # [BTN, C/2], (2.6)
-        means = updated.view(B, T, -1, C // 2).mean(2)  # [B, T, C/2]
+        means = updated.reshape(B, T, -1, C // 2).mean(2)  # [B, T, C/2]
         both = torch.cat((means, context[:, None].expand_as(means)), -1)  # [B, T, C]
-        return self.output(both.flatten(0, 1)).view(B, T, C, 1, 1)
+        return self.output(both.flatten(0, 1)).reshape(B, T, C, 1, 1)
 
     def part_vectors(self, x: Tensor, seen: dict[str, Tensor] | None = None) -> Tensor:
         """(2.8) and (2.9): the N parts of every frame, `[B, T, N, C]`."""
@@ -141,7 +141,7 @@ class CIA(nn.Module):
     def residual(self, x: Tensor) -> Tensor:
         """E^C, what is added: `[B, T, C, H, W]`."""
         mixed = mix_rows(x.flatten(3).flatten(1, 2))  # [B, TC, HW]
-        return self.output(mixed.view_as(x).flatten(0, 1)).view_as(x)
+        return self.output(mixed.reshape_as(x).flatten(0, 1)).reshape_as(x)
 
 
 class InteractionAggregation(nn.Module):

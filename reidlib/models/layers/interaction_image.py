@@ -38,8 +38,8 @@ class ImageInteraction(nn.Module):
         B, T, C, H, W = x.shape
         maps = x.flatten(0, 1)  # [BT, C, H, W]
         maps = maps + self.spatial_norm(self._near_and_alike(maps))
-        maps = maps + self.channel_norm(mix_rows(maps.flatten(2)).view_as(maps))
-        return maps.view(B, T, C, H, W)
+        maps = maps + self.channel_norm(mix_rows(maps.flatten(2)).reshape_as(maps))
+        return maps.reshape(B, T, C, H, W)
 
     @staticmethod
     def _near_and_alike(maps: Tensor) -> Tensor:
@@ -48,4 +48,4 @@ class ImageInteraction(nn.Module):
             rows = maps.flatten(2).float()  # [BT, C, HW]
             alike = (rows.mT @ rows / C**0.5).softmax(-1)  # [BT, HW, HW]
             weights = (alike * location_map(H, W, maps.device)).softmax(-1)  # [BT, HW, HW]
-            return (rows @ weights.mT).view_as(maps).to(maps.dtype)
+            return (rows @ weights.mT).reshape_as(maps).to(maps.dtype)

@@ -80,7 +80,7 @@ class RegionCompletion(nn.Module):
             logits = self.foreground(maps)  # [BT, 1, H, W]
             A = logits.float().sigmoid()
             if seen is not None:
-                seen["foreground"] = logits.view(B, T, H, W)
+                seen["foreground"] = logits.reshape(B, T, H, W)
         out = self._completed(maps, A, (B, T), seen) if self.branches else modulated(maps, A)
         out = out.unflatten(0, (B, T))
         if seen is not None:
@@ -125,4 +125,4 @@ class Branch(nn.Module):
         reduced = self.reduce(x).flatten(2)  # [M, C/2, HW]
         vectors = weights.flatten(2).to(x.dtype) @ reduced.mT  # [M, n, C/2], (5.1)
         back = complete(vectors).mT @ masks.flatten(2).to(x.dtype)  # [M, C/2, HW]
-        return self.extend(back.view(M, -1, H, W))
+        return self.extend(back.reshape(M, -1, H, W))

@@ -8,6 +8,7 @@ from spikingjelly.activation_based.functional import set_step_mode
 from spikingjelly.activation_based.model.sew_resnet import BasicBlock
 from torch import Tensor, nn
 
+from reidlib.models.layers.recomputing import recomputed
 from reidlib.models.layers.spiking import NeuronSettings
 
 STAGES = (1, 2, 3, 4)
@@ -19,7 +20,8 @@ class SpikingResNet(nn.Module):
     SEW-ResNet (Fang et al., NeurIPS 2021), connection ADD, 7x7 stride-2 stem with max pooling, last stage at
     stride 1 (the usual re-identification trick). `after` maps a stage number to a module applied to its output.
     depth: blocks per stage. norm_scale: initial weight of every BatchNorm (tdBN's alpha * threshold, Zheng et al.,
-    AAAI 2021); 1 leaves it alone.
+    AAAI 2021); 1 leaves it alone. recompute: for long sequences, keep only what goes into each block for the backward pass
+    and make the rest again, see `recomputed`.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class SpikingResNet(nn.Module):
         last_stride: int = 1,
         norm_scale: float = 1.0,
         after: dict[int, Callable[[int], nn.Module]] | None = None,
+        recompute: bool = False,
     ):
         super().__init__()
         if width < 1 or len(depth) != 4 or min(depth) < 1:
@@ -45,17 +48,25 @@ class SpikingResNet(nn.Module):
         self.stages = nn.ModuleList(_stage(channels[i], channels[i + 1], depth[i], strides[i], neuron) for i in range(4))
         initialise(self, norm_scale)
         self.after = nn.ModuleDict({str(stage): make(self.channels[stage - 1]) for stage, make in sorted((after or {}).items())})
+        self.recompute = recompute
         set_step_mode(self, "m")
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.pool(self.neuron(self.norm(self.conv(x))))  # [T, B, width, H/4, W/4]
+        x = self._run(self._stem, x, self.norm, self.neuron)  # [T, B, width, H/4, W/4]
         maps = []
         for number, stage in enumerate(self.stages, start=1):
-            x = stage(x)
+            for part in stage if self.recompute else [stage]:
+                x = self._run(part, x, part)
             if str(number) in self.after:
-                x = self.after[str(number)](x)
+                x = self._run(self.after[str(number)], x, self.after[str(number)])
             maps.append(x)
         return maps
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return self.pool(self.neuron(self.norm(self.conv(x))))
+
+    def _run(self, part: Callable[[Tensor], Tensor], x: Tensor, *layers: nn.Module) -> Tensor:
+        return recomputed(part, x, *layers) if self.recompute else part(x)
 
 
 def _stage(channels_in: int, channels: int, blocks: int, stride: int, neuron: NeuronSettings) -> nn.Sequential:

@@ -60,7 +60,7 @@ class TemporalKernels(nn.Module):
     def forward(self, big: Tensor, small: Tensor, seen: dict[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         B, M, C, _, _ = big.shape
         h, w = self.grid or tuple(max(1, extent // 4) for extent in small.shape[3:])
-        pooled = [F.adaptive_avg_pool2d(x.flatten(0, 1), (h, w)).view(B, M, -1, C, h * w) for x in (big, small)]
+        pooled = [F.adaptive_avg_pool2d(x.flatten(0, 1), (h, w)).reshape(B, M, -1, C, h * w) for x in (big, small)]
         X = torch.cat(pooled, 2).flatten(1, 2).transpose(1, 2)  # [B, C, N, hw]
         Y = torch.stack([convolve(X) for convolve in self.convolutions], 1)  # [B, K, C, N, hw]
         g = self.shares(Y)
@@ -76,9 +76,9 @@ class TemporalKernels(nn.Module):
         if self.select is None:
             return Y.new_full((B, K, C), 1 / K)
         u = Y.sum(1).mean((2, 3))  # [B, C], (6.6)
-        return self.select(u).view(B, K, C).softmax(1)
+        return self.select(u).reshape(B, K, C).softmax(1)
 
 
 def _spread(regions: Tensor, like: Tensor) -> Tensor:
     """U of (6.9), nearest: regions of frames `[B, M, n, C, h, w]` -> the shape of `like` `[B, M * n, C, H, W]`."""
-    return F.interpolate(regions.flatten(0, 2), like.shape[3:], mode="nearest").view_as(like)
+    return F.interpolate(regions.flatten(0, 2), like.shape[3:], mode="nearest").reshape_as(like)

@@ -29,7 +29,7 @@ class CrossScale(nn.Module):
     def forward(self, big: Tensor) -> Tensor:
         B, M, C, _, _ = big.shape
         x = self.spread(F.max_pool2d(big.flatten(0, 1), 2))  # [BM, alpha C, h/2, w/2]
-        return x.view(B, M * self.alpha, C, *x.shape[2:])
+        return x.reshape(B, M * self.alpha, C, *x.shape[2:])
 
 
 def divergence(logs: Tensor) -> Tensor:
@@ -77,12 +77,12 @@ class DiverseAttention(nn.Module):
         vectors = [(region @ log.exp().to(region.dtype)[:, :, None])[:, :, 0] for region, log in zip(regions, logs, strict=True)]
         added = [x + norm(v)[:, :, None, None] for x, norm, v in zip(frames, self.norms, vectors, strict=True)]
         if seen is not None:
-            seen["attention_big"] = logs[0].exp().view(B, M, -1, 1 if self.areas == "stripes" else big.shape[4])
+            seen["attention_big"] = logs[0].exp().reshape(B, M, -1, 1 if self.areas == "stripes" else big.shape[4])
             small_logs = torch.stack(logs[1:], 1)  # [BM, alpha, P]
-            seen["attention_small"] = small_logs.exp().view(B, M * self.alpha, self.size[0], -1)
+            seen["attention_small"] = small_logs.exp().reshape(B, M * self.alpha, self.size[0], -1)
             if self.alpha > 1:
                 seen["divergence"] = divergence(torch.cat((small_logs[:, :1].detach(), small_logs[:, 1:]), 1))
-        return added[0].unflatten(0, (B, M)), torch.stack(added[1:], 1).view_as(small)
+        return added[0].unflatten(0, (B, M)), torch.stack(added[1:], 1).reshape_as(small)
 
     def _areas(self, x: Tensor) -> Tensor:
         """Features of the areas: `[N, C, h, w]` -> `[N, C, P]`."""

@@ -1,0 +1,89 @@
+"""The networks of the demo, its batches and its training step, for the benchmarks."""
+
+from collections.abc import Callable
+
+import torch
+from pairs import fastest
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from reidlib.config import preset
+from reidlib.models import build_model
+
+DEMO = preset("demo", "walkers")
+CLASSES = 100
+SIZE, STEPS, BATCH = DEMO.clips.size, DEMO.clips.steps, DEMO.train.people * DEMO.train.clips
+VIDEO = {"width": 16, "backbone": "resnet18"}
+#: Options of the systems that no preset trains yet, as the demo's video networks have them.
+OTHERS = {name: VIDEO for name in ("ianet", "tclnet", "vrstc")} | {name: VIDEO | {"size": SIZE} for name in ("rfcnet", "bicnet_tks")}
+
+
+def network(name: str, **options) -> nn.Module:
+    """A network of the demo's size, fresh from the same draw every time."""
+    torch.manual_seed(0)
+    return build_model(name, CLASSES, **(OTHERS | DEMO.models)[name] | options)
+
+
+def clips(model: nn.Module, batch: int = BATCH, steps: int = STEPS, seed: int = 0) -> dict[str, Tensor]:
+    """A batch as the demo's: a fifth of the pixels of an event frame hold a scaled count; frames are normalised noise."""
+    g = torch.Generator().manual_seed(seed)
+    made = {}
+    if "events" in model.modalities:
+        shape = (batch, steps, 2, *SIZE)
+        made["events"] = torch.rand(shape, generator=g) * (torch.rand(shape, generator=g) < 0.2)
+    if "frames" in model.modalities:
+        made["frames"] = torch.randn(batch, steps, 3, *SIZE, generator=g)
+    return made
+
+
+def training_step(model: nn.Module, batch: dict[str, Tensor]) -> Callable[[], None]:
+    """Forward, loss and backward pass of a batch of four clips a person (the optimiser's own step is the same for all)."""
+    size = len(next(iter(batch.values())))
+    labels, loss = torch.arange(size) // min(4, max(1, size // 2)), DEMO.trains["s3ce_net"]["loss"]
+
+    def step():
+        model.train()
+        model.zero_grad(set_to_none=True)
+        loss(model(**batch), labels)["total"].backward()
+
+    return step
+
+
+def embedding(model: nn.Module, batch: dict[str, Tensor]) -> Callable[[], Tensor]:
+    def run():
+        model.eval()
+        with torch.inference_mode():
+            return model(**batch)
+
+    return run
+
+
+def settled(model: nn.Module, batch: dict[str, Tensor]) -> nn.Module:
+    """In `eval` mode, with BatchNorm statistics of these clips; with the initial ones deep spiking layers hear nothing."""
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
+    momentum = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        for _ in range(2):  # those of the layers below settle first
+            model.train()(**batch)
+    for norm, before in zip(norms, momentum, strict=True):
+        norm.momentum = before
+    return model.eval()
+
+
+def where_time_goes(run: Callable[[], object], shown: int = 4) -> str:
+    """The operators that take most of the time of `run()`: "convolution_backward 40 %, ..."."""
+    run()
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        run()
+    events = sorted(found.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    names = ((event.key.removeprefix("aten::"), event.self_cpu_time_total) for event in events[:shown])
+    return ", ".join(f"{name} {100 * time / total:.0f} %" for name, time in names)
+
+
+def matrix_product_speed(side: int = 1024, rounds: int = 8) -> float:
+    """Floating-point operations a second of one thread in a large matrix product: the peak of this machine, as it is now."""
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    return 2 * side**3 / fastest({"product": lambda: a @ b}, rounds)["product"]
