@@ -13,15 +13,12 @@ from reidlib.models import build_model
 DEMO = preset("demo", "walkers")
 CLASSES = 100
 SIZE, STEPS, BATCH = DEMO.clips.size, DEMO.clips.steps, DEMO.train.people * DEMO.train.clips
-VIDEO = {"width": 16, "backbone": "resnet18"}
-#: Options of the systems that no preset trains yet, as the demo's video networks have them.
-OTHERS = {name: VIDEO for name in ("ianet", "tclnet", "vrstc")} | {name: VIDEO | {"size": SIZE} for name in ("rfcnet", "bicnet_tks")}
 
 
 def network(name: str, **options) -> nn.Module:
     """A network of the demo's size, fresh from the same draw every time."""
     torch.manual_seed(0)
-    return build_model(name, CLASSES, **(OTHERS | DEMO.models)[name] | options)
+    return build_model(name, CLASSES, **DEMO.models[name] | options)
 
 
 def clips(model: nn.Module, batch: int = BATCH, steps: int = STEPS, seed: int = 0) -> dict[str, Tensor]:

