@@ -1,19 +1,15 @@
 """The whole `tiny` pipeline as a reader runs it, in a copy of the checkout: notebooks, records, pages, and nbval on what they show."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from browser import Browser, find_browser
+from checkouts import ROOT, copy_checkout, run
 from html_check import check_page
 
 from reidlib.reports.refresh import with_outputs
 
-ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 NBVAL = ("-q", "-p", "no:cacheprovider", "--nbval-cell-timeout", "300")
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
@@ -22,23 +18,9 @@ pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
     """A copy of what the pipeline reads, after one run of the tiny preset."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("Snakefile", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder / name)
-    for name in ("notebooks", "reidlib"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-    for name in ("study", "published"):  # what notebooks read beside the code
-        shutil.copytree(ROOT / "reports" / name, folder / "reports" / name)
+    folder = copy_checkout(tmp_path_factory.mktemp("checkout"))
     run(folder, "-m", "snakemake", "--cores", "1", "--quiet", "rules", "--config", "preset=tiny", "command=make report PRESET=tiny")
     return folder
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    # The package of the copy and its own data folder.
-    environment = os.environ | {"PYTHONPATH": str(folder), "REIDLIB_DATA": str(folder / "data"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
 
 
 def records(checkout: Path) -> dict[str, dict]:
