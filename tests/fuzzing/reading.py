@@ -114,7 +114,9 @@ def _outcome(read: Callable[[Path], object], folder: Path) -> Outcome:
         try:
             value = read(folder)
         except BaseException as error:
-            absurd = any(isinstance(one, MemoryError) and type(one).__module__ != "av.error" for one in _causes(error))  # FFmpeg has a limit
+            absurd = any(
+                isinstance(one, MemoryError) and type(one).__module__ != "av.error" for one in _causes(error)
+            )  # FFmpeg has a limit
             clear = type(error) in REFUSALS and not absurd
             kind = type(error).__name__ if clear else f"{'MemoryError, ' * absurd}{type(error).__module__}.{type(error).__name__}!"
             return Outcome(None, kind, str(error), traceback.format_exc())
