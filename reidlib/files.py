@@ -45,7 +45,7 @@ def telling_why(path: Path) -> Iterator[None]:
     """Around code that writes `path`: what libraries make of a full disk or a read-only folder becomes one OSError with path and cause."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch, say, raises RuntimeError, h5py OSError without a number
+    except (OSError, RuntimeError) as error:  # h5py, say, raises either, without a number
         number = _cause(error, Path(path))
         if number is None:
             raise
@@ -56,8 +56,6 @@ def telling_why(path: Path) -> Iterator[None]:
 
 def _cause(error: Exception, path: Path) -> int | None:
     number, named = getattr(error, "errno", None), getattr(error, "filename", None)
-    if number is None and isinstance(error.__context__, OSError):  # torch's own complaint, raised while closing the file that failed
-        number = error.__context__.errno
     if number in (errno.EACCES, errno.EPERM) and named and not path.parent.is_relative_to(Path(named).parent):
         return None  # a source elsewhere that cannot be read
     if number is None and path.parent.is_dir() and shutil.disk_usage(path.parent).free < _NO_SPACE:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import psutil
 import pytest
 import samples
 import toy_training
@@ -139,11 +140,12 @@ def test_notebook_batch(checkout, tmp_path):
             place = shutil.copytree(checkout, tmp_path / f"killed-{index}")
         running = report(place)
         time.sleep(np.random.default_rng((SEED, index)).uniform(0.2, 1) * seconds)
-        kills += running.poll() is None
-        if index % 2:
-            os.killpg(running.pid, signal.SIGKILL) if running.poll() is None else None
-        else:
-            subprocess.run(["pkill", "-KILL", "-P", str(running.pid)], check=False)  # Snakemake, a child of the one who holds the lock
+        if running.poll() is None:
+            kills += 1
+            if index % 2:
+                os.killpg(running.pid, signal.SIGKILL)
+            else:
+                psutil.Process(running.pid).children()[0].kill()  # Snakemake; its parent holds the lock
         running.wait()
         if index % 3 == 2:
             assert report(place).wait() == 0, (place / "log").read_text(encoding="utf-8")[-3000:]
