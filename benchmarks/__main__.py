@@ -56,8 +56,10 @@ def table(lines: dict[str, list[Line]]) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=FOLDER.parent / "reports" / "bench.csv")
-    parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="name", help=", ".join(NAMES))
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(NAMES))
     options = parser.parse_args()
+    if unknown := sorted(set(options.names) - set(NAMES)):
+        parser.error(f"unknown benchmark {', '.join(unknown)}; choose from {', '.join(NAMES)}")
     with tempfile.TemporaryDirectory() as folder:
         found = table({name: measured(name, Path(folder)) for name in options.names or NAMES})
     write_text(options.out, found.to_csv(index=False, float_format="%.4g"))

@@ -39,7 +39,7 @@ def measure(options) -> list[Line]:
     torch.set_num_threads(1)
     settings, lines = DEMO.train, []
     with tempfile.TemporaryDirectory() as folder:
-        data = {"people": options.people + 1, "train_people": options.people}
+        data = {"people": options.people + 2, "train_people": options.people}
         store = load_dataset("walkers", cache_dir=folder, options=data, quiet=True)
         index = store.index[store.index["subset"] == "train"].reset_index(drop=True)
         for name in MODELS:

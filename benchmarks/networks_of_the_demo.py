@@ -33,10 +33,12 @@ def clips(model: nn.Module, batch: int = BATCH, steps: int = STEPS, seed: int = 
     return made
 
 
-def training_step(model: nn.Module, batch: dict[str, Tensor]) -> Callable[[], None]:
-    """Forward, loss and backward pass of a batch of four clips a person (the optimiser's own step is the same for all)."""
+def training_step(model: nn.Module, batch: dict[str, Tensor], labels: Tensor | None = None) -> Callable[[], None]:
+    """Forward, loss and backward pass of a batch, by default of four clips a person (the optimiser's own step is the same for all)."""
     size = len(next(iter(batch.values())))
-    labels, loss = torch.arange(size) // min(4, max(1, size // 2)), DEMO.trains["s3ce_net"]["loss"]
+    loss = DEMO.trains["s3ce_net"]["loss"]
+    if labels is None:
+        labels = torch.arange(size) // min(4, max(1, size // 2))
 
     def step():
         model.train()
@@ -53,20 +55,6 @@ def embedding(model: nn.Module, batch: dict[str, Tensor]) -> Callable[[], Tensor
             return model(**batch)
 
     return run
-
-
-def settled(model: nn.Module, batch: dict[str, Tensor]) -> nn.Module:
-    """In `eval` mode, with BatchNorm statistics of these clips; with the initial ones deep spiking layers hear nothing."""
-    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
-    momentum = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    with torch.no_grad():
-        for _ in range(2):  # those of the layers below settle first
-            model.train()(**batch)
-    for norm, before in zip(norms, momentum, strict=True):
-        norm.momentum = before
-    return model.eval()
 
 
 def where_time_goes(run: Callable[[], object], shown: int = 4) -> str:
