@@ -142,7 +142,7 @@ def _sample_rows(root: Path) -> list[dict]:
 
 
 def read_list(root: Path, subset: str) -> list[str]:
-    """Files named in a list (`PATH ID` per line), in its order, each checked to exist.
+    """Files named in a list (`PATH ID` per line), in its order, each checked to exist. A list cut behind a line is a shorter list.
 
     Raises FileNotFoundError for a missing or empty list or an absent file."""
     path = root / LISTS[subset]

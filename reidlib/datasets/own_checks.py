@@ -66,7 +66,8 @@ def read_table(path: Path, problems: Problems, header: tuple[str, ...] = ()) -> 
 
     The row is a line of the CSV file (a header is line 1) or, in parquet, counted from 1. Empty lines are passed over; cells lose the space
     around them, and a missing value is "". header: the columns' names where the file begins with a number instead of names; a row may
-    then have more cells or, down to six, fewer. Rows that cannot be read are told to `problems`, and left out."""
+    then have more cells or, down to six, fewer. Rows that cannot be read are told to `problems`, and left out; so is a last row without
+    a line end, which is kept. A CSV file cut behind a row is a shorter table."""
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path, problems)
     numbered = _lines(path, problems)

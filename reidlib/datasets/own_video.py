@@ -55,7 +55,8 @@ class Video:
     """A video file as a film; frame n is the n-th in the order of presentation, whatever the video's keyframes.
 
     fps: frames per second, None: what the file states (its mean rate, where it varies). `size`: (width, height) as decoded.
-    Raises ModuleNotFoundError without PyAV, ValueError for a file that cannot be decoded or states no rate."""
+    Raises ModuleNotFoundError without PyAV, ValueError for a file that cannot be decoded, was cut off or states no rate. An MPEG stream
+    cut between two frames is a shorter stream, and no video has checksums: a flipped bit shows as wrong pixels."""
 
     def __init__(self, path: Path, fps: Fraction | None = None):
         self.path = path
