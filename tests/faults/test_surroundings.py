@@ -115,6 +115,7 @@ def _on_two_threads(folder: Path) -> None:
     np.save(folder / "vectors.npy", embed(model, ToyStore(toy_training.INDEX), toy_training.INDEX, toy_training.CLIPS))
 
 
+@pytest.mark.skipif(not FULL, reason="two threads that wait for each other on a busy core take minutes: only in `make test-full`")
 def test_threads_change_no_more_than_the_stated_tolerance(whole, tmp_path):
     (tmp_path / "one").mkdir()
     for name, data in whole.items():
