@@ -53,7 +53,8 @@ class TemporalKernels(nn.Module):
             inner = max(1, channels // reduction)
             squeeze = nn.Sequential(nn.Linear(channels, inner, bias=False), nn.BatchNorm1d(inner), nn.ReLU(inplace=True))
             self.select = nn.Sequential(*squeeze, nn.Linear(inner, len(self.sizes) * channels, bias=False))
-        self.norm = nn.BatchNorm2d(channels)
+        # Of three dimensions: with four of which one is 1, as hw may be, torch 2.11 mixes up orders of memory and its gradients are wrong.
+        self.norm = nn.BatchNorm1d(channels)
         initialise(self)
         nn.init.zeros_(self.norm.weight)
 
@@ -66,8 +67,8 @@ class TemporalKernels(nn.Module):
         g = self.shares(Y)
         if seen is not None:
             seen["kernels"] = g
-        Z = self.norm((g[:, :, :, None, None] * Y).sum(1))  # [B, C, N, hw]
-        frames = Z.transpose(1, 2).reshape(B, M, -1, C, h, w)
+        Z = self.norm((g[:, :, :, None, None] * Y).sum(1).flatten(2))  # [B, C, N * hw]
+        frames = Z.unflatten(2, (-1, h * w)).transpose(1, 2).reshape(B, M, -1, C, h, w)
         return big + _spread(frames[:, :, :1], big), small + _spread(frames[:, :, 1:], small)
 
     def shares(self, Y: Tensor) -> Tensor:
