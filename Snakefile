@@ -28,7 +28,8 @@ ABOUT = {
 OWN_DATA = "00_your_data"
 # Notebooks that train or measure time get the machine to themselves; the others share it, one core each.
 ALONE = ["07_efficiency"]
-# The longest of the others begins first, or one core would wait for it at the end.
+# The longest of the others begins first, or one core would wait for it at the end. Trainings go before notebooks, but where none is left to
+# begin, a notebook about a system that is trained need not wait for the others.
 LONGEST = "06_robustness"
 # The code that a notebook's results depend on: the whole package but what only shapes the pages, or the parts named here.
 # (Trainings are found again by the hash of their settings: a change in the plots re-runs notebooks and no training.)
@@ -57,7 +58,7 @@ OFFERED = f"--offer METHOD {shlex.quote(setting['method'])}"
 
 
 # --- What is trained --------------------------------------------------------------------------------------------------
-# `python -m reidlib.ablations` prints one training per line, "ROW SEED START" (START: the row whose weights it begins with, or -).
+# `python -m reidlib.ablations` prints one training per line, "ROW SEED START SYSTEM" (START: the row whose weights it begins with, or -).
 listed = subprocess.run(
     [sys.executable, "-m", "reidlib.ablations", "--dataset", DATASET, "--preset", PRESET, "--seed", SEED, "--method", setting["method"]]
     + ["--data", setting["data"]],
@@ -65,8 +66,10 @@ listed = subprocess.run(
 )
 if listed.returncode:
     raise WorkflowError(f"cannot list the trainings of preset {PRESET!r}: {listed.stderr.strip()}")
-STARTS = {(row, seed): start for row, seed, start in map(str.split, listed.stdout.splitlines())}
-ROWS = {row for row, _ in STARTS}
+PLAN = [line.split() for line in listed.stdout.splitlines()]
+STARTS = {(row, seed): start for row, seed, start, _ in PLAN}
+SYSTEM = {row: system for row, _, _, system in PLAN}
+ROWS = set(SYSTEM)
 if PRESET not in TRAINED_AHEAD:
     ALONE.append("02_training")
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb") if ABOUT.get(path.stem, ROWS) & ROWS)
@@ -93,7 +96,14 @@ rule all:
 
 # --- Trainings ahead of the notebooks: every (row, seed) of TRAINED_AHEAD presets ------------------------------------
 # `train` trains one into OUTPUT_DIR, where the notebooks find it by the hash of its settings.
-TRAININGS = [f"{RUN}/trained/{row}-{seed}.done" for row, seed in STARTS if PRESET in TRAINED_AHEAD]
+TRAININGS = {(row, seed): f"{RUN}/trained/{row}-{seed}.done" for row, seed in STARTS if PRESET in TRAINED_AHEAD}
+
+
+def trained_for(notebook):
+    """The trainings that a notebook waits for: those of the systems that it is about, else all; none for one about the data alone."""
+    if notebook in ("01_data", OWN_DATA):
+        return []
+    return [done for (row, _), done in TRAININGS.items() if SYSTEM[row] in ABOUT.get(notebook, {SYSTEM[row]})]
 
 
 def begins_with(wildcards):
@@ -123,7 +133,7 @@ for name, rows in (("train_first", FIRST), ("train", ROWS - FIRST)):
             row="|".join(sorted(rows)) or "-",
             seed=r"\d+",
         threads: 1
-        priority: int(name == "train_first")
+        priority: 2 + (name == "train_first")
         shell:
             "OMP_NUM_THREADS={threads} {PYTHON} -m reidlib.experiment train {params.options} --row {wildcards.row} --seed {wildcards.seed}"
             " 2>&1 | tee {log}"
@@ -138,7 +148,7 @@ for notebook in NOTEBOOKS:
             notebook=f"notebooks/{notebook}.ipynb",
             code=code(notebook) + READS.get(notebook, []),
             earlier=earlier(notebook),
-            trained=[] if notebook in ("01_data", OWN_DATA) else TRAININGS,
+            trained=trained_for(notebook),
         output:
             executed=f"{REPORT}/notebooks/{notebook}.ipynb",
             results=f"{RUN}/results/{notebook}.json",

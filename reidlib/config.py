@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from reidlib.ablations import row
-from reidlib.ablations.plan import Plan, plan
+from reidlib.ablations.plan import SPLITS, Plan, plan
 from reidlib.completion import CompletionSettings
 from reidlib.datasets import GENERATED, ClipSettings
 from reidlib.losses import ReidLoss
@@ -103,8 +103,8 @@ _DEMO = {
     "models": _models({"width": 16} | _NEURON, _SMALL, _NEURON, pyramid=_PYRAMID, tclnet=_ERASING),
     "clips": _CLIPS,
     "train": _TRAIN,
-    # What a quarter of an hour can hold: S3CE-Net as long as in a study, the video networks half as long.
-    "trains": _trains(_LOSS, {"iterations": 300}),
+    # What a quarter of an hour can hold: S3CE-Net as long as in a study, the video networks two fifths as long.
+    "trains": _trains(_LOSS, {"iterations": 240}),
     "completion": {"iterations": 300, "batch": 16, "size": _CLIPS.size, "options": {"width": 16, "sharpness": 10.0}},
 }
 _STUDY = _DEMO | {"trains": _trains(_LOSS), "completion": _DEMO["completion"] | {"iterations": 600}}
@@ -139,8 +139,9 @@ def preset(name: str, dataset: str) -> Preset:
     """The preset `name` for a data set. ValueError lists the legal names of whichever is unknown."""
     planned = plan(name, dataset)
     sized = {"tiny": _TINY, "demo": _DEMO, "study": _STUDY, "paper": _PAPER}[name]
-    special = {**dict.fromkeys(GENERATED, _walkers), "event_reid": _event_reid, "own": _own}.get(dataset, _video_set)(name, sized)
-    return Preset(planned.rows, planned.seeds, planned.shown, name, dataset, **sized | special)
+    special = {**dict.fromkeys(GENERATED, _walkers), "event_reid": _event_reid, "own": _own}
+    made = special[dataset](name, sized) if dataset in special else _video_set(name, sized, dataset)
+    return Preset(planned.rows, planned.seeds, planned.shown, name, dataset, **sized | made)
 
 
 def _walkers(name: str, sized: dict) -> dict:
@@ -159,10 +160,10 @@ def _event_reid(name: str, sized: dict) -> dict:
 _VIDEO_FPS, _VIDEO_CLIP = 25.0, 32  # frames a second (by assumption: no set states it), and frames of a clip, as the systems' papers take
 
 
-def _video_set(name: str, sized: dict) -> dict:
-    """A public video set, whichever. Its frames are stored at the size of the systems' smaller variants, for the paper at its own."""
+def _video_set(name: str, sized: dict, dataset: str) -> dict:
+    """A public video set. Its frames are stored at the size of the systems' smaller variants, for the paper at its own."""
     height, width = _PAPER_SIZE if name == "paper" else (128, 64)
-    data = {"fps": _VIDEO_FPS, "height": height, "width": width}
+    data = {"fps": _VIDEO_FPS, "height": height, "width": width} | ({"split": None} if dataset in SPLITS else {})
     held_out = 0 if name == "paper" else 2 if name == "tiny" else 20
     return {"data": data, "clips": replace(sized["clips"], seconds=_VIDEO_CLIP / _VIDEO_FPS), "validation_people": held_out}
 

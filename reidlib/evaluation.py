@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from reidlib.datasets import ClipDataset, ClipSettings, Degradation, TrackletStore, cameras_or_none, eval_batches, in_subset
 from reidlib.metrics import Interval, Ranking, bootstrap_interval, cosine_distances, rank
+from reidlib.processes import joined, own_range
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,22 @@ def embed(
     """One embedding per tracklet, float32 `[N, D]`, rows of unit length.
 
     Every tracklet is cut into consecutive clips, each is embedded, their mean is normalised. `batch`: clips per forward. The model gets
-    the modalities that it names; `degradation` and `shuffled` change what it sees (see `ClipDataset`).
+    the modalities that it names; `degradation` and `shuffled` change what it sees (see `ClipDataset`). Of several processes (see
+    `processes`), all of which must call this, each embeds its share and gets everything.
     """
     seen = {"modalities": model.modalities, "degradation": degradation, "shuffled": shuffled}
     dataset = ClipDataset(store, index, clips, train=False, seed=0, **seen)
     device = next(model.parameters()).device
     model.eval()
-    sums: np.ndarray | None = None
+    own, sums = own_range(len(index)), None
     with torch.inference_mode():
-        for clip_batch in tqdm(eval_batches(dataset, batch), desc="embed", leave=False, disable=not progress):
+        for clip_batch in tqdm(eval_batches(dataset, batch, own), desc="embed", leave=False, disable=not progress):
             moved = {name: clip_batch[name].to(device) for name in model.modalities}
             vectors = model(**moved).float().cpu().numpy()
             if sums is None:
-                sums = np.zeros((len(index), vectors.shape[1]), np.float64)
-            np.add.at(sums, clip_batch["owner"].numpy(), vectors)
+                sums = np.zeros((len(own), vectors.shape[1]), np.float64)
+            np.add.at(sums, clip_batch["owner"].numpy() - own.start, vectors)
+    sums = joined(sums)
     return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 

@@ -16,8 +16,9 @@ import pandas as pd
 import torch
 from torch import nn
 
+from reidlib import processes
 from reidlib.ablations import SYSTEMS, System, row
-from reidlib.ablations.plan import EVERYTHING, PRESETS, check_method, check_trained
+from reidlib.ablations.plan import EVERYTHING, PRESETS, SPLITS, check_method, check_trained
 from reidlib.checkpoints import finished
 from reidlib.config import Preset, preset
 from reidlib.datasets import GENERATED, Degradation, DegradedStore, TrackletStore, load_dataset, part_labels, validation_split
@@ -39,9 +40,9 @@ class Experiment:
     "" for those that it shows unasked.
     Trained models are found again by row and seed and used when their settings are the same.
 
-    A seed draws everything: weights, batches and, where the set is generated, its people and cameras too. What is true of one pair of
-    cameras need not be true of another, so seeds that shared their data could agree on an accident of it. Without
-    `seed`, everything here is about the first seed; `at` turns to another.
+    A seed draws everything: weights, batches and, where the set is generated, its people and cameras too; where a set has splits, seed s
+    takes split s. What is true of one pair of cameras need not be true of another, so seeds that shared their data could agree on an
+    accident of it. Without `seed`, everything here is about the first seed; `at` turns to another.
     """
 
     dataset: str
@@ -90,8 +91,13 @@ class Experiment:
 
     @property
     def generated(self) -> bool:
-        """Whether every seed has data of its own."""
+        """Whether the set is made by a program, anew for every seed."""
         return self.dataset in GENERATED
+
+    @property
+    def redrawn(self) -> bool:
+        """Whether every seed has data of its own: generated ones, or another split of a set's people."""
+        return self.generated or self.dataset in SPLITS
 
     def at(self, seed: int | None) -> "Experiment":
         """This experiment with another first seed, whose data it has; itself for its own seed or None."""
@@ -101,7 +107,7 @@ class Experiment:
         if seed not in others:
             other = others[seed] = copy.copy(self)
             other.seed = seed
-            if self.generated:
+            if self.redrawn:
                 for drawn in ("store", "index", "parts", "_repairings", "_split", "validation", "protocols"):
                     other.__dict__.pop(drawn, None)
         return others[seed]
@@ -125,8 +131,10 @@ class Experiment:
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """All tracklets of the set."""
-        return self.store.index
+        """All tracklets of the set, or of this seed's split where it has several."""
+        splits = sorted(self.store.index["split"].unique())
+        found = self.store.index[self.store.index["split"] == splits[self.seed % len(splits)]]
+        return found.reset_index(drop=True)
 
     @cached_property
     def _split(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
@@ -246,10 +254,11 @@ class Experiment:
         """What `make` returns for a trained row, from the row's folder where it lies there for the same settings and data."""
         key = settings_hash(self.made_of(name))
         path = self.folder(name) / f"{what}.npz"
-        if (found := _read_kept(path, key)) is not None:
+        if (found := processes.from_first(lambda: _read_kept(path, key))) is not None:
             return found
         vectors = make()
-        write_atomically(path, lambda temporary: np.savez(temporary, embeddings=vectors, key=key))
+        if processes.rank() == 0:
+            write_atomically(path, lambda temporary: np.savez(temporary, embeddings=vectors, key=key))
         return vectors
 
     def evaluation(self, name: str, protocol: str = "query to gallery", seed: int | None = None) -> Evaluation:
@@ -316,11 +325,14 @@ def _run(options: argparse.Namespace) -> None:
         print(experiment.store.cache_key)
         return
     torch.set_num_threads(options.threads)
+    if row(options.row or "").completion is not None and processes.started_by_torchrun():
+        raise SystemExit(f"error: row {options.row!r} trains its completion step in one process: start it without torchrun")
     if row(options.row or "").name not in experiment.settings.all_rows:
         experiment.model(options.row)  # a twin that only gives others their start: nobody asks for its embeddings
         return
-    experiment.embeddings(options.row)
-    print(options.row, options.seed, experiment.evaluation(options.row).summary())
+    summary = experiment.evaluation(options.row).summary()  # all processes embed
+    if processes.rank() == 0:
+        print(options.row, options.seed, summary)
 
 
 if __name__ == "__main__":

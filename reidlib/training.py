@@ -3,20 +3,23 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from reidlib import processes
 from reidlib.checkpoints import History, read_checkpoint, restore, sole_run, write_checkpoint, write_result
 from reidlib.datasets import ClipDataset, ClipSettings, PKSampler, TrackletStore, train_loader
 from reidlib.evaluation import Protocol, embed, rank_protocol
 from reidlib.losses import ReidLoss
-from reidlib.models import build_model, record_firing_rates
+from reidlib.models import ReidOutput, build_model, record_firing_rates
+from reidlib.models.layers.synced_norm import synced
 
 
 @dataclass(frozen=True)
@@ -107,20 +110,26 @@ def train(
     end. validation: query and gallery rows of held-out *training* identities, for curves and choices; the test rows never come here.
     start: gives the trained model of `run.start`; called only when this run begins. parts: labels of body parts (see `part_labels`), for
     the losses of a `supervised` model; without them these are off, and a line says so.
-    Another process that trains the same in `folder` is waited for. Raises `locks.Locked` where one trains something else there,
-    FloatingPointError when the loss is not finite (the last good checkpoint stays), ValueError for a damaged checkpoint or model.
+    Another process that trains the same in `folder` is waited for. Processes that torchrun started train it together, each with its
+    share of every batch, to the result of one (see `processes`); the first of them writes. Raises `locks.Locked` where one trains
+    something else there, FloatingPointError when the loss is not finite (the last good checkpoint stays), ValueError for a damaged
+    checkpoint or model.
     """
     folder = Path(folder)
     plain = run.with_data(store.cache_key, "" if parts is None else parts.cache_key)
     people = sorted(int(person) for person in train_index["person"].unique())
     torch.manual_seed(run.seed)
     model = build_model(run.model, len(people), **run.options)
-    if not restore(model, folder, plain):
-        with sole_run(folder, plain):
-            if not restore(model, folder, plain):  # else another process has trained it meanwhile
-                state = _Trainer(run, model, folder, plain)
+    fabric = Fabric(accelerator="auto", precision=run.train.precision, **processes.fabric_options())
+    fabric.launch()
+    if not processes.from_first(lambda: restore(model, folder, plain)):
+        with sole_run(folder, plain) if processes.rank() == 0 else nullcontext():
+            if not processes.from_first(lambda: restore(model, folder, plain)):  # else another run has trained it meanwhile
+                state = _Trainer(run, model, folder, plain, fabric)
                 clips = _clips(run, model, store, train_index, parts, folder.name)
-                model = _fit(state, clips, store, train_index, validation, start)
+                return _fit(state, clips, store, train_index, validation, start).eval()
+    if processes.rank() > 0:
+        restore(model, folder, plain)
     return model.eval()
 
 
@@ -142,8 +151,9 @@ def _fit(state: "_Trainer", clips: ClipDataset, store: TrackletStore, train_inde
     if not state.resume() and start is not None:
         copy_weights(start(), state.plain_model)
     sampler = PKSampler(train_index, settings.people, settings.clips, seed=run.seed, iterations=settings.iterations, start=state.step)
-    batches = train_loader(clips, sampler)
-    bar = tqdm(batches, desc=state.folder.name, initial=state.step, total=settings.iterations, leave=False, mininterval=1.0)
+    batches = train_loader(clips, processes.OwnBatches(sampler, settings.people * settings.clips))
+    shown = {"desc": state.folder.name, "leave": False, "mininterval": 1.0, "disable": processes.rank() > 0}
+    bar = tqdm(batches, initial=state.step, total=settings.iterations, **shown)
     for batch in bar:
         state.one_step(batch)
         due = settings.validate_every and state.step % settings.validate_every == 0
@@ -159,11 +169,10 @@ def _fit(state: "_Trainer", clips: ClipDataset, store: TrackletStore, train_inde
 class _Trainer:
     """The moving parts of a run: model, optimiser, weight average, history, and their way to disk and back."""
 
-    def __init__(self, run: RunSettings, model: nn.Module, folder: Path, plain: dict):
-        self.run, self.settings, self.folder, self.plain = run, run.train, folder, plain
-        self.fabric = Fabric(accelerator="auto", devices=1, precision=run.train.precision)
+    def __init__(self, run: RunSettings, model: nn.Module, folder: Path, plain: dict, fabric: Fabric):
+        self.run, self.settings, self.folder, self.plain, self.fabric = run, run.train, folder, plain, fabric
         self.average = _average_of(model, run.train.average)
-        self.model, self.optimizer = self.fabric.setup(model, _optimizer(model, run.train))
+        self.model, self.optimizer = fabric.setup(synced(model), _optimizer(model, run.train))
         if self.average is not None:
             self.average.to(self.fabric.device)
         self.step, self.loss, self.history = 0, math.nan, History()
@@ -176,7 +185,7 @@ class _Trainer:
             group["lr"] = rate
         self.model.train()
         inputs = {name: batch[name].to(self.fabric.device) for name in (*self.model.modalities, "parts") if name in batch}
-        terms = settings.loss(self.model(**inputs), batch["label"].to(self.fabric.device))
+        terms = settings.loss(*whole_batch(self.model(**inputs), batch["label"].to(self.fabric.device)))
         if not torch.isfinite(terms["total"]):
             raise FloatingPointError(f"loss is {terms['total'].item()} at step {self.step} of {self.folder}: lower the learning rate")
         self.optimizer.zero_grad(set_to_none=True)
@@ -208,7 +217,7 @@ class _Trainer:
 
         rates = record_firing_rates(model, run)
         ranking = rank_protocol(rows["embeddings"], protocol)
-        rates = {f"rate/{name}": value for name, value in rates.items()}
+        rates = {f"rate/{name}": value for name, value in processes.mean_numbers(rates).items()}
         self.history.rows.append({"step": self.step, "validation_mAP": float(100 * ranking.mAP)} | rates)
 
     def checkpoint(self) -> None:
@@ -218,7 +227,8 @@ class _Trainer:
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
-        write_checkpoint(self.folder, self.plain, state, self.history)
+        if processes.rank() == 0:
+            write_checkpoint(self.folder, self.plain, state, self.history)
 
     def resume(self) -> bool:
         """Go back to the last checkpoint; False where there is none of these settings."""
@@ -235,8 +245,19 @@ class _Trainer:
 
     def finish(self) -> nn.Module:
         model = self.evaluated().to("cpu")
-        write_result(self.folder, self.plain, model, self.history)
+        processes.from_first(lambda: write_result(self.folder, self.plain, model, self.history))
         return model
+
+
+def whole_batch(output: ReidOutput, labels: Tensor) -> tuple[ReidOutput, Tensor]:
+    """What a model made of its share of a batch, joined with what those of the other processes made of theirs; losses are averaged.
+
+    Every process then computes the loss of the whole batch, and the mean of their gradients is its gradient."""
+    if processes.count() == 1:
+        return output, labels
+    features, logits = ([processes.gathered(rows) for rows in part] for part in (output.features, output.logits))
+    losses = {name: processes.summed(value) / processes.count() for name, value in output.losses.items()}
+    return replace(output, features=features, logits=logits, losses=losses), processes.gathered(labels)
 
 
 def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

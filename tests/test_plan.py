@@ -20,18 +20,18 @@ NOTEBOOKS = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
 VIDEO = "05_attention_video"
 
 
-def dry_run(folder: Path, *settings: str) -> subprocess.CompletedProcess:
+def dry_run(folder: Path, *settings: str, target: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
     """A dry run in a folder that only points to the checkout and holds no results."""
     shutil.copy(ROOT / "Snakefile", folder)
     for name in ("notebooks", "reidlib"):
         (folder / name).symlink_to(ROOT / name)
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "--config", *settings]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "-n", *target, "--config", *settings]
     return subprocess.run(command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200)
 
 
-def planned(folder: Path, *settings: str) -> tuple[set[str], set[str]]:
+def planned(folder: Path, *settings: str, target: tuple[str, ...] = ()) -> tuple[set[str], set[str]]:
     """Trainings as "ROW SEED", and notebooks."""
-    done = dry_run(folder, *settings)
+    done = dry_run(folder, *settings, target=target)
     said = done.stdout + done.stderr
     assert not done.returncode, said
     trainings = re.findall(r"^rule train(?:_first)?:.*?wildcards: row=(\w+), seed=(\d+)", said, re.MULTILINE | re.DOTALL)
@@ -52,6 +52,11 @@ def test_without_a_method_the_trainings_of_the_systems_shown_are_planned(tmp_pat
     trainings, notebooks = planned(tmp_path, "preset=demo", "method=")
     assert trainings == {f"{name} 0" for name in {*rows, *starts}} and {"sdcl 0", "s3ce_net 0", "s3ce_net_relu 0"} <= trainings
     assert notebooks == NOTEBOOKS - {"00_your_data", VIDEO}
+
+
+def test_a_notebook_about_one_system_waits_for_no_other(tmp_path):
+    notebook = ("reports/walkers-demo/notebooks/05_attention_sdcl.ipynb",)
+    assert planned(tmp_path, "preset=demo", target=notebook) == ({"sdcl 0", "psta 0", "sdcl_events 0"}, {"01_data", "05_attention_sdcl"})
 
 
 def test_every_system_is_planned_for_the_method_all(tmp_path):

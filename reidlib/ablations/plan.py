@@ -1,7 +1,7 @@
 """Which rows a preset trains on a data set, and with how many seeds: known without loading a network.
 
-Command line: `python -m reidlib.ablations --preset study` prints one training per line, "ROW SEED START" (START: the row whose weights it
-begins with, or -), a start before who needs it. `make report` asks it before anything runs.
+Command line: `python -m reidlib.ablations --preset study` prints one training per line, "ROW SEED START SYSTEM" (START: the row whose
+weights it begins with, or -), a start before who needs it. `make report` asks it before anything runs.
 """
 
 import argparse
@@ -33,6 +33,8 @@ _ROWS = {
     "paper": _EVERYTHING,
 }
 _SEEDS = {"study": 3, "paper": 3}
+#: Sets whose scores are means over splits of their people: seed s takes split s, and a preset of several seeds takes every split.
+SPLITS = {"prid2011": 10, "ilids_vid": 10}
 # What a report shows unasked where that is not everything: the demo has a quarter of an hour.
 _SHOWN = {"demo": ("s3ce_net", "sdcl")}
 _OCCLUDED = ("walkers_occluded", "occluded_duke_video")
@@ -67,7 +69,8 @@ def plan(preset: str, dataset: str) -> Plan:
         raise ValueError(f"unknown data set {dataset!r}; choose one of {', '.join(DATASETS)}")
     rows = {name: names for name, names in _ROWS[preset].items() if DATASETS[dataset] or not SYSTEMS[name].video}
     shown = AGAINST_OCCLUSION if dataset in _OCCLUDED else tuple(name for name in _SHOWN.get(preset, rows) if name in rows)
-    return Plan(rows, _SEEDS.get(preset, 1), shown)
+    seeds = _SEEDS.get(preset, 1)
+    return Plan(rows, SPLITS.get(dataset, seeds) if seeds > 1 else 1, shown)
 
 
 def check_trained(name: str, parameter: str, legal: tuple[str, ...], preset: str, dataset: str) -> str:
@@ -112,7 +115,7 @@ def check_video(rows: tuple[str, ...], data: str) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's text."""
-    parser = argparse.ArgumentParser(prog="python -m reidlib.ablations", description="The trainings of a preset: ROW SEED START.")
+    parser = argparse.ArgumentParser(prog="python -m reidlib.ablations", description="The trainings of a preset: ROW SEED START SYSTEM.")
     parser.add_argument("--dataset", default="walkers", help=", ".join(DATASETS))
     parser.add_argument("--preset", default="demo", help=", ".join(PRESETS))
     parser.add_argument("--seed", type=int, default=0, help="first seed of the preset")
@@ -126,4 +129,4 @@ def main(arguments: list[str] | None = None) -> None:
         except ValueError as error:
             parser.exit(1, f"{error}\n")
     for name, seed, start in listed:
-        print(name, seed, start or "-")
+        print(name, seed, start or "-", system_of(name).name)

@@ -50,7 +50,7 @@ def score_table(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFrame:
 
 def seeds_of(experiment: Experiment, name: str) -> list[int]:
     """The seeds that give a row different numbers: the first alone for raw counts where all seeds share their data."""
-    return experiment.seeds if name != "counts" or experiment.generated else [experiment.seed]
+    return experiment.seeds if name != "counts" or experiment.redrawn else [experiment.seed]
 
 
 def mean_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:

@@ -138,8 +138,11 @@ def size_note(experiment: Experiment, protocol: str = "query to gallery") -> str
             f"{queries} queries of {people} people prove that the path from recordings to a ranking works; they are far too few to be "
             "an accuracy: read the width of the intervals before any mean."
         )
+    several = experiment.redrawn and len(experiment.seeds) > 1
     each = (
-        f", and as many others in each of the {len(experiment.seeds)} seeds" if experiment.generated and len(experiment.seeds) > 1 else ""
+        f", and as many {'others' if experiment.generated else 'of another split'} in each of the {len(experiment.seeds)} seeds"
+        if several
+        else ""
     )
     return f"{queries} queries of {people} people{each}; the intervals come from drawing people, not queries, anew."
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from reidlib.datasets.store import Sample, TrackletStore, build_store, to_json
+from reidlib.datasets.store import Sample, TrackletStore, to_json
+from reidlib.datasets.store_build import build_store
 from reidlib.datasets.tracklets import (
     COLUMNS,
     SUBSETS,
@@ -148,7 +149,10 @@ def load_dataset(
     published = _published(name, store.index)
     store.index = check_index(store.index, unmatched, subsets)
     if not quiet:
-        print(f"{name} ({store.path.name})\n{describe(store.index).to_string()}{published}")
+        splits = sorted(store.index["split"].unique())
+        more = f"\nsplit {splits[0]} of {len(splits)}" if len(splits) > 1 else ""
+        shown = describe(store.index[store.index["split"] == splits[0]])
+        print(f"{name} ({store.path.name}){more}\n{shown.to_string()}{published}")
         if lost:
             print(f"{len(lost)} queries without a gallery match ({unmatched}): {', '.join(lost)}")
     return store.load() if memory else store
@@ -163,7 +167,8 @@ def _published(name: str, index: pd.DataFrame) -> str:
     table = video_sets.compared(name, index)
     other = table[table["difference"] != 0]
     verdict = "every published count is met" if other.empty else f"{len(other)} of {len(table)} published counts are not met"
-    return f"\n{table.to_string(index=False)}\n{verdict}" if len(table) else ""
+    shown = other if index["split"].nunique() > 1 else table  # ten splits fill a page
+    return "".join(f"\n{part}" for part in ([shown.to_string(index=False)] if len(shown) else []) + [verdict]) if len(table) else ""
 
 
 def dataset_folder(name: str) -> Path:

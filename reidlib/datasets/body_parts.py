@@ -13,7 +13,8 @@ from PIL import Image
 
 from reidlib.datasets import video_sets, walkers
 from reidlib.datasets.frames import UNKNOWN
-from reidlib.datasets.store import Sample, TrackletStore, build_store
+from reidlib.datasets.store import Sample, TrackletStore
+from reidlib.datasets.store_build import build_store
 from reidlib.datasets.walkers_body import PARTS
 from reidlib.events import Events
 

@@ -262,16 +262,16 @@ def train_loader(dataset: ClipDataset, sampler: PKSampler, workers: int = 0, pin
     )
 
 
-def eval_batches(dataset: ClipDataset, clips: int) -> Iterator[dict]:
-    """All clips of all rows in order, at most `clips` a batch: "events" [n, T, 2, H, W], "frames" [n, T, 3, H, W] (the dataset's
-    modalities) and "owner" int64 [n], the row of each clip.
+def eval_batches(dataset: ClipDataset, clips: int, rows: range | None = None) -> Iterator[dict]:
+    """All clips of all rows (or of `rows`) in order, at most `clips` a batch: "events" [n, T, 2, H, W], "frames" [n, T, 3, H, W] (the
+    dataset's modalities) and "owner" int64 [n], the row of each clip.
 
     A long tracklet may continue in the next batch; average embeddings by owner. Memory: one batch and one tracklet."""
     if clips < 1:
         raise ValueError(f"a batch needs 1 clip or more, not {clips}")
     waiting: dict[str, list[torch.Tensor]] = {name: [] for name in MODALITIES if name in dataset.modalities}
     owners: list[int] = []
-    for row in range(len(dataset)):
+    for row in range(len(dataset)) if rows is None else rows:
         item = dataset[row]
         for name, parts in waiting.items():
             parts += item[name].unbind()

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from reidlib.datasets.parallel import cpu_count
-from reidlib.datasets.store import Sample, TrackletStore, build_store, cache_key
+from reidlib.datasets.store import Sample, TrackletStore
+from reidlib.datasets.store_build import build_store, cache_key
 
 LARGE = 100  # tracklets from which a build begins with its plan
 _SURE = 0.8  # share of the estimated disk below which a build is refused

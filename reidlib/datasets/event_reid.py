@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reidlib.datasets.store import Sample, TrackletStore, build_store
+from reidlib.datasets.store import Sample, TrackletStore
+from reidlib.datasets.store_build import build_store
 from reidlib.datasets.video_files import read_text
 from reidlib.events import Events, read
 

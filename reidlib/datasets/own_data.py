@@ -29,7 +29,8 @@ from reidlib.datasets.own_make import make
 from reidlib.datasets.own_settings import OwnSettings
 from reidlib.datasets.own_split import index_rows
 from reidlib.datasets.own_video import pictures_of
-from reidlib.datasets.store import TrackletStore, build_store
+from reidlib.datasets.store import TrackletStore
+from reidlib.datasets.store_build import build_store
 
 CODE_VERSION = 1  # raise it when the same data gives other bytes
 TABLES = (".csv", ".txt", ".parquet")

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from reidlib.datasets import walkers_scene as scene
-from reidlib.datasets.store import Sample, TrackletStore, build_store
+from reidlib.datasets.store import Sample, TrackletStore
+from reidlib.datasets.store_build import build_store
 from reidlib.datasets.walkers_body import Body, Clothes, Gait, capsules, draw_body, draw_clothes, draw_gait, walk
 from reidlib.datasets.walkers_gait import RecordedWalks, content_hash
 from reidlib.datasets.walkers_render import render

@@ -18,7 +18,8 @@ import pytest
 from samples import SETTINGS, make, make_broken, make_counted, random_events, rows
 
 from reidlib.datasets import Sample, TrackletStore, build_store
-from reidlib.datasets.store import FORMAT_VERSION, cache_key, to_json
+from reidlib.datasets.store import FORMAT_VERSION, to_json
+from reidlib.datasets.store_build import cache_key
 from reidlib.events import Events
 from reidlib.files import TEMPORARY
 

@@ -20,7 +20,7 @@ from processes import FORK, content
 from test_evaluation import ToyStore
 
 from reidlib.datasets import build_store
-from reidlib.datasets.store import cache_key
+from reidlib.datasets.store_build import cache_key
 from reidlib.files import settings_hash
 from reidlib.locks import REFUSED, Locked, exclusive, lock_of, main
 

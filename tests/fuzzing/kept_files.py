@@ -11,7 +11,8 @@ from reading import Format
 
 from reidlib.asking import load_run
 from reidlib.checkpoints import History, read_checkpoint, write_checkpoint
-from reidlib.datasets.store import Sample, TrackletStore, build_store
+from reidlib.datasets.store import Sample, TrackletStore
+from reidlib.datasets.store_build import build_store
 from reidlib.datasets.tracklets import make_index
 from reidlib.exporting.parquet import embeddings_to_parquet, read_embeddings
 from reidlib.models import build_model

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torchvision.ops import deform_conv2d
 
+from reidlib import processes
 from reidlib.models.layers.nearest_events import GRID, TAPS, NearestEvents
 from reidlib.models.layers.sampling import sample, sampling_places
 from reidlib.models.layers.spiking_resnet import initialise
@@ -166,8 +167,13 @@ class EventMapping(nn.Module):
 
 def normalise_rows(norm: nn.BatchNorm1d, rows: Tensor) -> Tensor:
     """BatchNorm of `[R, C]`; a batch with fewer than two rows has no statistics of its own and takes the running ones."""
-    if norm.training and len(rows) < 2:
+    if norm.training and _in_batch(rows) < 2:
         return F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
     if rows.shape[1] < 8:  # too narrow for torch's fast path over rows: five times slower than this (measured)
         return norm(rows.T.contiguous()[None])[0].T
     return norm(rows)
+
+
+def _in_batch(rows: Tensor) -> int:
+    """Rows of the batch, in all processes."""
+    return len(rows) if processes.count() == 1 else int(processes.summed(torch.tensor(len(rows), device=rows.device)))

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from reidlib.models.layers.synced_norm import batch_normalised
 
 
 @dataclass
@@ -58,6 +59,5 @@ class BNNeck(nn.Module):
         Same weights, statistics of its own batch. The running statistics stay those of the whole feature, the only one that test
         time meets: a band's maximum is smaller than the whole map's, and mixing them in moves every embedding (measured: notebook 03).
         """
-        norm = self.norm
-        normalised = F.batch_norm(feature, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
+        normalised = batch_normalised(feature, self.norm)
         return normalised, self.classifier(normalised)
