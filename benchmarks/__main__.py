@@ -21,7 +21,10 @@ from reidlib.files import write_text
 from reidlib.reports.provenance import provenance
 
 FOLDER = Path(__file__).resolve().parent
-NAMES = ("events", "loading", "simulation", "ranking", "reranking", "s3ce_net", "long_sequences", "networks", "event_mapping", "conversion")
+NAMES = (
+    *("events", "loading", "simulation", "ranking", "reranking", "s3ce_net", "long_sequences", "networks", "event_mapping"),
+    *("conversion", "training_memory"),
+)
 COLUMNS = ["subject", "what", "against", "ratio", "target", "met", "note", "benchmark", "hardware", "versions", "commit"]
 
 

@@ -72,6 +72,7 @@ VRSTC = _system(
     _completed("stcnet_temporal", "STCnet: both generators", "completion", "Table 4.3: Spa+Tem", options={"critics": ()}),
     _completed("stcnet_local", "STCnet: generators, local critic", "completion", "Table 4.3: +LD", options={"critics": ("local",)}),
     _completed("vrstc", "VRSTC (STCnet, Non-local)", "completion", "Table 4.3: full STCnet", reference=_PLAIN),
+    _completed("vrstc_adjacent", "VRSTC, from the frames next to the hole", "reading", neighbours="adjacent"),
     parts=("non_local",),
 )
 
