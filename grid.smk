@@ -1,15 +1,17 @@
 # Many trainings at once: data sets x rows x seeds, and notebooks about them, on this machine or on a cluster. From the repository root:
 #   .venv/bin/snakemake -s grid.smk -c 2 --config preset=tiny datasets="walkers walkers_occluded" rows="s3ce_net sew_resnet18" seeds="0 1"
 #   .venv/bin/snakemake -s grid.smk --profile profiles/slurm --config ...      (the same grid as Slurm jobs)
+#   ... --config datasets="mars prid2011" data="mars=/sets/mars prid2011=/sets/prid" ...    (sets of files: where each lies)
 # Rows are those of `python -m reidlib.ablations`: methods and their ablations. Killed, it resumes; a job that fails is tried again and the
 # rest goes on; the leaderboard names what is missing.
 import shlex
 import subprocess
 import sys
 
-LISTS = {"datasets": "walkers", "rows": "s3ce_net sew_resnet18 resnet18_events", "seeds": "0", "notebooks": ""}
-DATASETS, ROWS, SEEDS, NOTEBOOKS = (str(config.get(name) or default).split() for name, default in LISTS.items())
-PRESET, DATA, FOLDER = (str(config.get(name) or default) for name, default in (("preset", "tiny"), ("data", ""), ("folder", "grid")))
+LISTS = {"datasets": "walkers", "rows": "s3ce_net sew_resnet18 resnet18_events", "seeds": "0", "notebooks": "", "data": ""}
+DATASETS, ROWS, SEEDS, NOTEBOOKS, PLACES = (str(config.get(name) or default).split() for name, default in LISTS.items())
+PRESET, FOLDER = (str(config.get(name) or default) for name, default in (("preset", "tiny"), ("folder", "grid")))
+DATA = dict(place.split("=", 1) for place in PLACES)
 PYTHON = shlex.quote(sys.executable)
 REPORT = f"reports/{FOLDER}-{PRESET}"
 
@@ -32,7 +34,13 @@ def planned(dataset):
 
 
 STARTS = {(dataset, *training): start for dataset in DATASETS for training, start in planned(dataset).items()}
-ABOUT = "--preset {} {}".format(shlex.quote(PRESET), f"--data {shlex.quote(DATA)}" if DATA else "")
+
+
+def about(wildcards):
+    """Arguments of a command about one data set."""
+    name = wildcards.dataset
+    found = ["--dataset", name, "--preset", PRESET, "--output-dir", run(name)] + (["--data", DATA[name]] if name in DATA else [])
+    return shlex.join(found)
 
 
 def begins_with(wildcards):
@@ -64,10 +72,11 @@ rule data:
         touch(f"runs/{{dataset}}-{PRESET}/grid/data-{{seed}}.done"),
     log:
         f"runs/{{dataset}}-{PRESET}/logs/grid-data-{{seed}}.log",
+    params:
+        about=about,
     threads: 2
     shell:
-        "{PYTHON} -m reidlib.experiment data {ABOUT} --dataset {wildcards.dataset} --seed {wildcards.seed}"
-        " --output-dir runs/{wildcards.dataset}-{PRESET} > {log} 2>&1"
+        "{PYTHON} -m reidlib.experiment data {params.about} --seed {wildcards.seed} > {log} 2>&1"
 
 
 rule train:
@@ -78,10 +87,12 @@ rule train:
         touch(f"runs/{{dataset}}-{PRESET}/grid/{{row}}-{{seed}}.done"),
     log:
         f"runs/{{dataset}}-{PRESET}/logs/grid-{{row}}-{{seed}}.log",
+    params:
+        about=about,
     threads: 1
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON} -m reidlib.experiment train {ABOUT} --dataset {wildcards.dataset} --row {wildcards.row}"
-        " --seed {wildcards.seed} --threads {threads} --output-dir runs/{wildcards.dataset}-{PRESET} > {log} 2>&1"
+        "OMP_NUM_THREADS={threads} {PYTHON} -m reidlib.experiment train {params.about} --row {wildcards.row} --seed {wildcards.seed}"
+        " --threads {threads} > {log} 2>&1"
 
 
 # A notebook about one cell: its row in the centre, its seed the first.
@@ -93,14 +104,22 @@ rule notebook:
         f"{REPORT}/{{dataset}}-{{row}}-{{seed}}/{{notebook}}.ipynb",
     log:
         f"{REPORT}/{{dataset}}-{{row}}-{{seed}}/{{notebook}}.log",
+    params:
+        given=lambda wildcards: shlex.join(
+            part
+            for name, value in (("DATASET", wildcards.dataset), ("PRESET", PRESET), ("DATA", DATA.get(wildcards.dataset, "")))
+            for part in ("-p", name, value)
+        ),
     threads: 1
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON} -m reidlib.reports run {input.notebook} --output {output} -p DATASET {wildcards.dataset}"
-        " -p PRESET {PRESET} -p SEED {wildcards.seed} -p OUTPUT_DIR runs/{wildcards.dataset}-{PRESET} -p DATA {DATA:q}"
-        " --offer METHOD {wildcards.row} > {log} 2>&1"
+        "OMP_NUM_THREADS={threads} {PYTHON} -m reidlib.reports run {input.notebook} --output {output} {params.given}"
+        " -p SEED {wildcards.seed} -p OUTPUT_DIR runs/{wildcards.dataset}-{PRESET} --offer METHOD {wildcards.row} > {log} 2>&1"
 
 
-BOARD = f"{PYTHON} -m reidlib.analysis.grid board {ABOUT} --folder {REPORT} --datasets {' '.join(DATASETS)} --rows {' '.join(ROWS)} --seeds {' '.join(SEEDS)}"
+BOARD = f"{PYTHON} -m reidlib.analysis.grid board " + shlex.join(
+    ["--preset", PRESET, "--folder", REPORT, "--datasets", *DATASETS, "--rows", *ROWS, "--seeds", *SEEDS]
+    + (["--data", *PLACES] if PLACES else [])
+)
 
 
 rule leaderboard:

@@ -26,15 +26,17 @@ def planned(dataset: str, preset: str, rows: list[str]) -> dict[str, str]:
     return found
 
 
-def board(datasets: list[str], rows: list[str], seeds: list[int], preset: str, data: str = "") -> tuple[pd.DataFrame, list[str]]:
+def board(
+    datasets: list[str], rows: list[str], seeds: list[int], preset: str, data: dict[str, str] | None = None
+) -> tuple[pd.DataFrame, list[str]]:
     """One line per (data set, row, seed) that is trained, by the set's own protocol, in percent; and the names of the cells that are not.
 
-    Nothing is trained. data: as for `Experiment`, of all data sets that are not generated."""
+    Nothing is trained. data: {data set: folder of its files}, of those that are not generated."""
     from reidlib.experiment import Experiment  # the plan needs no torch
 
     lines, missing = [], []
     for dataset in datasets:
-        experiment = Experiment(dataset, preset, seeds[0], Path("runs", f"{dataset}-{preset}"), data)
+        experiment = Experiment(dataset, preset, seeds[0], Path("runs", f"{dataset}-{preset}"), (data or {}).get(dataset, ""))
         for name in rows:
             for seed in seeds:
                 cell = {"dataset": dataset, "row": name, "title": row(name).title, "seed": seed}
@@ -71,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", nargs="+", required=True, help="`python -m reidlib.ablations` lists them")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--preset", default="tiny", help=", ".join(PRESETS))
-    parser.add_argument("--data", default="", help="folder of a real data set")
+    parser.add_argument("--data", nargs="*", default=[], metavar="DATASET=FOLDER", help="where a real data set lies")
     parser.add_argument("--folder", default="reports/grid", help="gets the board")
     options = parser.parse_args(arguments)
     if options.command == "plan":
@@ -81,7 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
         except ValueError as error:
             parser.exit(1, f"{error}\n")
         return
-    table, missing = board(options.datasets, options.rows, options.seeds, options.preset, options.data)
+    places = dict(place.split("=", 1) for place in options.data)
+    table, missing = board(options.datasets, options.rows, options.seeds, options.preset, places)
     write_atomically(Path(options.folder, "leaderboard.csv"), lambda path: table.to_csv(path, index=False))
     write_text(Path(options.folder, "README.md"), page(table, missing, options.preset))
     print(f"{len(table)} trained, {len(missing)} missing: {options.folder}/README.md")
