@@ -7,6 +7,7 @@ In a process that torchrun did not start each of them gives back what it was giv
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.nn import functional as differentiable
+
+# Fabric says so on every machine with Slurm; jobs are started by torchrun or by Snakemake here.
+warnings.filterwarnings("ignore", message="The `srun` command is available")
 
 
 def fabric_options() -> dict:

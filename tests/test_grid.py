@@ -16,6 +16,7 @@ from reidlib.analysis.grid import board, page, planned
 
 SLURM = {name: shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin") for name in ("munged", "slurmctld", "slurmd", "sbatch")}
 CONFIGURATION = Path("/etc/slurm/slurm.conf")  # its default place: jobs do not inherit another from the environment
+MUNGE = Path("/run/munge")  # where its socket is looked for
 GRID = ("preset=tiny", "datasets=walkers walkers_occluded", "rows=sew_resnet18 resnet_frames", "seeds=0 1")
 
 
@@ -79,7 +80,9 @@ def slurm(tmp_path):
         PartitionName=main Nodes={name} Default=YES MaxTime=INFINITE State=UP
         """
     CONFIGURATION.write_text("\n".join(line.strip() for line in lines.splitlines()))
-    started = [subprocess.Popen([SLURM["munged"], "--foreground", "--force"], stderr=subprocess.DEVNULL)]
+    MUNGE.mkdir(exist_ok=True)
+    shutil.chown(MUNGE, "munge", "munge")
+    started = [subprocess.Popen([SLURM["munged"], "--foreground"], stderr=subprocess.DEVNULL, user="munge", group="munge")]
     try:
         time.sleep(2)
         started += [
