@@ -23,7 +23,7 @@ from reidlib.reports.provenance import provenance
 FOLDER = Path(__file__).resolve().parent
 NAMES = (
     *("events", "loading", "simulation", "ranking", "reranking", "s3ce_net", "long_sequences", "networks", "event_mapping"),
-    *("conversion", "training_memory"),
+    *("conversion", "training_memory", "processes"),
 )
 COLUMNS = ["subject", "what", "against", "ratio", "target", "met", "note", "benchmark", "hardware", "versions", "commit"]
 

@@ -34,7 +34,15 @@ def write_store(path: Path, times: int) -> None:
     rows = []
     for place in range(PEOPLE * TRACKLETS * times):
         person, number = place % PEOPLE, place // PEOPLE
-        row = {"key": f"p{person}/t{number}", "dataset": "noise", "split": 0, "subset": "train", "person": person, "camera": number % 2}
+        row = {
+            "key": f"p{person}/t{number}",
+            "dataset": "noise",
+            "split": 0,
+            "subset": "train",
+            "person": person,
+            "camera": number % 2,
+            "source": "",
+        }
         rows.append(row | {"place": place % (PEOPLE * TRACKLETS)})
     build_store(path, rows, make, {"code": 1}, description="noise")
 

@@ -113,10 +113,10 @@ def test_slurm_gives_the_leaderboard_of_the_local_run(tmp_path, slurm):
     """2 data sets x 2 rows x 2 seeds, byte for byte."""
     boards = {}
     for name, arguments in (("local", ("--cores", "2")), ("slurm", ("--profile", str(ROOT / "profiles/slurm"), "--latency-wait", "10"))):
-        (folder := tmp_path / name).mkdir()
+        (folder := tmp_path / "grid" / name).mkdir(parents=True)
         done = snakemake(folder, *arguments)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
         boards[name] = (folder / "reports/grid-tiny/leaderboard.csv").read_bytes()
-    table = pd.read_csv(tmp_path / "local/reports/grid-tiny/leaderboard.csv")
+    table = pd.read_csv(tmp_path / "grid/local/reports/grid-tiny/leaderboard.csv")
     assert len(table) == 8 and table["mAP"].between(0, 100).all()
     assert boards["local"] == boards["slurm"]
