@@ -180,19 +180,9 @@ def _draw(
 
 @njit(cache=True, fastmath=True, inline="always")
 def _hit(
-    ox: Number,
-    oy: Number,
-    oz: Number,
-    dx: Number,
-    dy: Number,
-    dz: Number,
-    qa: Number,
-    r0: Number,
-    r1: Number,
-    slope: Number,
-    h: Number,
-    cap: Number,
-) -> tuple[Number, int]:
+    ox: Number, oy: Number, oz: Number, dx: Number, dy: Number, dz: Number, qa: Number,
+    r0: Number, r1: Number, slope: Number, h: Number, cap: Number,
+) -> tuple[Number, int]:  # fmt: skip
     """Distance along the ray (towards the camera) of the nearest point of the capsule and which surface: 0 side, -1 / 1 ends."""
     best, end = np.float32(-1e9), 0
     edge = r0 + slope * oy
