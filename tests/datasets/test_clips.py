@@ -40,6 +40,13 @@ def test_a_train_item(store, training):
         ClipDataset(store, training, FULL, train=True, labels=[0])
 
 
+def test_an_item_of_the_other_kind_is_refused(store, training):
+    with pytest.raises(TypeError, match=r"an item is a pair \(row, draw\) of this data set, not 6"):
+        ClipDataset(store, training, FULL, train=True)[6]
+    with pytest.raises(TypeError, match=r"an item is a row of this data set, not \(6, 12\)"):
+        ClipDataset(store, training, FULL, train=False)[6, 12]
+
+
 def test_a_train_clip_is_a_window_of_its_tracklet(store, training):
     dataset = ClipDataset(store, training, PLAIN, train=True, seed=0)
     events = store.events(training["key"].iloc[0])

@@ -15,6 +15,12 @@ from reidlib.events import Events
 SMALL = WalkersSettings(people=4, train_people=2, repeats=1, seconds=0.25, height=64, width=32)
 
 
+def test_the_key_of_a_tracklet_says_where_it_stands():
+    assert [walkers.place_of(row["key"]) for row in walkers.rows(SMALL)][:3] == [(0, 0, 0), (0, 1, 0), (1, 0, 0)]
+    with pytest.raises(ValueError, match="'p0001/c0/w0007' is no tracklet of walkers"):
+        walkers.place_of("p0001/c0/w0007")
+
+
 def test_same_seed_same_bytes_other_seed_other_bytes():
     frames, events = render_tracklet(SMALL, 1, 0, 0)
     again, events_again = render_tracklet(dataclasses.replace(SMALL), 1, 0, 0)
