@@ -88,7 +88,7 @@ def _read_list(path: Path) -> list[tuple[str, int]]:
 class _Frames:
     """The images of each folder, read once and given to the listed beginnings."""
 
-    def __init__(self, root: Path, beginnings: list[str]):
+    def __init__(self, root: Path, beginnings: list[str]) -> None:
         self._root, self._beginnings = root, frozenset(beginnings)
         self._folders: dict[str, dict[str, list[str]]] = {}
 
