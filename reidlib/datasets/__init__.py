@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reidlib.datasets.store import Sample, TrackletStore, to_json
+from reidlib.datasets.store import Sample, StoreLike, TrackletStore, to_json
 from reidlib.datasets.store_build import build_store
 from reidlib.datasets.tracklets import (
     COLUMNS,
@@ -41,6 +41,7 @@ __all__ = [
     "RepairedStore",
     "Sample",
     "ShuffledEvents",
+    "StoreLike",
     "TrackletStore",
     "build_store",
     "cameras_or_none",

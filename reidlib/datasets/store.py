@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -64,6 +64,27 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(f"{type(value).__name__} {value!r} cannot be stored as JSON")
+
+
+class StoreLike(Protocol):
+    """What reads like a store: a `TrackletStore`, a view of one (`views`), one recording in memory (`asking`)."""
+
+    @property
+    def index(self) -> pd.DataFrame: ...
+
+    @property
+    def settings(self) -> dict: ...
+
+    @property
+    def cache_key(self) -> str: ...
+
+    def events(self, key: str) -> Events: ...
+
+    def frames(self, key: str) -> np.ndarray | None: ...
+
+    def interval(self, key: str) -> tuple[int, int]: ...
+
+    def attributes(self, key: str) -> dict: ...
 
 
 class TrackletStore:

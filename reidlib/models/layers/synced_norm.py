@@ -1,6 +1,7 @@
 """BatchNorm over the whole batch where several processes hold a part of it each."""
 
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reidlib import processes
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 class SyncedNorm(_BatchNorm):
@@ -36,7 +39,7 @@ class SyncedNorm(_BatchNorm):
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
 
 
-def synced(model: nn.Module) -> nn.Module:
+def synced(model: ModelT) -> ModelT:
     """Let every BatchNorm of `model` see the rows of all processes; in place, names and weights stay. Nothing for a single process."""
     if processes.count() > 1:
         for module in model.modules():
