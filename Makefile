@@ -23,7 +23,7 @@ COMMAND = make report DATASET=$(DATASET) PRESET=$(PRESET) SEED=$(SEED)$(call nam
 REPORT = reports/$(DATASET)$(if $(GAIT),-gait)-$(PRESET)
 
 .DEFAULT_GOAL := help
-.PHONY: report test test-full lab lock notebooks study bench clean help install
+.PHONY: report test test-full types lab lock notebooks study bench clean help install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ test: $(STAMP) ## all tests
 test-full: $(STAMP) ## the long form of the tests that have one: 50 kills and more, at random points of every step
 	@REIDLIB_FULL=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile -m full
 
+types: $(STAMP) ## check the types of reidlib
+	@$(VENV)/bin/mypy
+
 lab: $(STAMP) ## JupyterLab on the notebooks
 	@$(VENV)/bin/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -64,7 +67,7 @@ lock: $(STAMP) ## pin the newest versions that pyproject.toml allows into requir
 	@echo "requirements.txt: $$(wc -l < requirements.txt) packages; now run make test"
 
 clean: ## remove generated reports and caches (trained models in runs/ and data stay)
-	rm -rf reports/*-*/ .snakemake .pytest_cache .ruff_cache .hypothesis
+	rm -rf reports/*-*/ .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 install: $(STAMP) ## only create .venv and install into it
 

@@ -27,7 +27,7 @@ LOG_EVERY = 10
 class History:
     """Rows of a run's metrics: the mean of every term over each ten steps, and whatever else is noted."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rows: list[dict] = []
         self._window: list[dict[str, float]] = []
 

@@ -49,7 +49,7 @@ def telling_why(path: Path) -> Iterator[None]:
         number = _cause(error, Path(path))
         if number is None:
             raise
-        cause = error.strerror if getattr(error, "filename", None) == str(path) else os.strerror(number)
+        cause = error.strerror if isinstance(error, OSError) and error.filename == str(path) else os.strerror(number)
         text = f"{cause}; nothing that was there before is damaged, and the same command goes on once this is mended"
         raise OSError(number, text, str(path)) from error
 

@@ -1,6 +1,7 @@
 """Losses of identity training: label-smoothing cross-entropy and batch-hard triplet, over all heads of a model."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -46,19 +47,17 @@ class ReidLoss:
     margin: float = 0.3
     distance: str = "cosine"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
             raise ValueError(f"unknown distance {self.distance!r}; choose one of {', '.join(DISTANCES)}")
 
     def __call__(self, output: ReidOutput, labels: Tensor) -> dict[str, Tensor]:
         """Named terms and their `total`."""
-        terms = {"identity": 0.0, "triplet": 0.0}
+        identity, triplet = [], []
         for feature, logits, weight in zip(output.features, output.logits, output.weights, strict=True):
-            terms["identity"] = terms["identity"] + weight * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+            identity.append(weight * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing))
             if self.triplet_weight:
-                triplet = batch_hard_triplet(feature.float(), labels, self.margin, self.distance)
-                terms["triplet"] = terms["triplet"] + weight * self.triplet_weight * triplet
-        if not self.triplet_weight:
-            del terms["triplet"]
+                triplet.append(weight * self.triplet_weight * batch_hard_triplet(feature.float(), labels, self.margin, self.distance))
+        terms = {name: reduce(torch.add, parts) for name, parts in (("identity", identity), ("triplet", triplet)) if parts}
         terms |= output.losses
-        return {"total": sum(terms.values())} | terms
+        return {"total": reduce(torch.add, terms.values())} | terms

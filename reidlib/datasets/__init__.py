@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 
@@ -27,6 +28,15 @@ from reidlib.datasets.tracklets import (
     unmatched_queries,
     validation_split,
 )
+
+if TYPE_CHECKING:  # what `__getattr__` imports at first use
+    from _typeshed import DataclassInstance
+
+    from reidlib.datasets.body_parts import part_labels
+    from reidlib.datasets.clips import ClipDataset, ClipSettings, PKSampler, collate, eval_batches, train_loader
+    from reidlib.datasets.degrade import Degradation
+    from reidlib.datasets.frames import frame_times
+    from reidlib.datasets.views import DegradedStore, RepairedStore, ShuffledEvents
 
 __all__ = [
     "COLUMNS",
@@ -59,6 +69,7 @@ __all__ = [
     "unmatched_queries",
     "validation_split",
 ]
+_Settings = TypeVar("_Settings", bound="DataclassInstance")
 _LATER = {
     "body_parts": ("part_labels",),
     "clips": ("ClipDataset", "ClipSettings", "PKSampler", "collate", "eval_batches", "train_loader"),
@@ -68,7 +79,7 @@ _LATER = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     for module, names in _LATER.items():
         if name in names:
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)
@@ -111,7 +122,7 @@ def _own(data: str | None, folder: Path, options: dict, workers: int | None) -> 
 
 
 #: Sets that are generated, each seed with people and cameras of its own -> what they change of `WalkersSettings`.
-GENERATED = {"walkers": {}, "walkers_occluded": {"occluder": 0.7}}
+GENERATED: dict[str, dict[str, float]] = {"walkers": {}, "walkers_occluded": {"occluder": 0.7}}
 VIDEO_SETS = ("prid2011", "ilids_vid", "mars", "duke_video", "occluded_duke_video", "ls_vid", "evreid")
 #: Name -> function (data, folder, options, workers) -> store. A new set is one file and one line here; a set of video frames, one line
 #: in `video_sets.SETS`.
@@ -180,7 +191,7 @@ def dataset_folder(name: str) -> Path:
     return (repository if (repository / "pyproject.toml").is_file() else Path.cwd()) / "data" / name
 
 
-def _settings(kind: type, options: dict, name: str):
+def _settings(kind: type[_Settings], options: dict, name: str) -> _Settings:
     legal = [field.name for field in dataclasses.fields(kind)]
     unknown = sorted(set(options) - set(legal))
     if unknown:

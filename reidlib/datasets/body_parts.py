@@ -41,11 +41,11 @@ def part_labels(store: TrackletStore, data: str = "", options: dict | None = Non
     image is missing, is none, holds another value, or fits no frame."""
     name = store.index["dataset"].iloc[0]
     if name == "walkers":
-        settings = walkers.settings_of(store, "the parts of this store's bodies cannot be drawn")
-        make, rows = partial(_drawn, settings), store.index.to_dict("records")
+        drawn = walkers.settings_of(store, "the parts of this store's bodies cannot be drawn")
+        make, rows = partial(_drawn, drawn), store.index.to_dict("records")
     elif name in video_sets.SETS and data and (Path(data) / FOLDER).is_dir():
-        settings, rows = video_sets.conversion(name, data, options or {})
-        make = partial(_read, Path(data) / FOLDER, (settings.height, settings.width))
+        stored, rows = video_sets.conversion(name, data, options or {})
+        make = partial(_read, Path(data) / FOLDER, (stored.height, stored.width))
     else:
         return None
     facts = {"code": CODE_VERSION, "of": store.cache_key}
@@ -64,6 +64,7 @@ def read_labels(path: Path, size: tuple[int | None, int | None] = (None, None)) 
     """A label image, uint8 `[H, W]`, at a new size (None: its own) by the nearest pixel. For errors see `part_labels`."""
     if not path.is_file():
         raise FileNotFoundError(f"no label image at {path}: every frame needs one (an empty one of value {UNKNOWN} where nothing is known)")
+    picture: Image.Image
     try:
         with Image.open(path) as picture:
             picture.load()
@@ -71,8 +72,9 @@ def read_labels(path: Path, size: tuple[int | None, int | None] = (None, None)) 
         raise ValueError(f"{path} cannot be read as a picture: {error} (is the file cut off or damaged?)") from error
     if picture.mode not in ("L", "P"):
         raise ValueError(f"{path} has mode {picture.mode}: labels are one whole number per pixel, grey or palette (L or P)")
-    if None not in size:
-        picture = picture.resize((size[1], size[0]), Image.Resampling.NEAREST)
+    height, width = size
+    if height is not None and width is not None:
+        picture = picture.resize((width, height), Image.Resampling.NEAREST)
     labels = np.array(picture)
     legal = [*range(len(LABELS)), UNKNOWN]
     if wrong := sorted(set(np.unique(labels).tolist()) - set(legal)):

@@ -44,8 +44,12 @@ def parse_bvh(text: str, name: str = "BVH text") -> Motion:
     return Motion(tuple(names), tuple(parents), np.array(offsets), tuple(channels), values, frame_time)
 
 
-def _hierarchy(lines: list[str], name: str):
-    names, parents, offsets, channels, stack = [], [], [], [], []
+def _hierarchy(lines: list[str], name: str) -> tuple[list[str], list[int], list[list[float]], list[tuple[str, ...]]]:
+    names: list[str] = []
+    parents: list[int] = []
+    offsets: dict[int, list[float]] = {}
+    channels: list[tuple[str, ...]] = []
+    stack: list[int] = []
     if not lines or lines[0].strip() != "HIERARCHY":
         raise ValueError(f"{name}: the first line must be HIERARCHY, got {lines[0].strip()[:40]!r}" if lines else f"{name}: empty")
     for number, line in enumerate(lines[1:], 2):
@@ -70,16 +74,16 @@ def _hierarchy(lines: list[str], name: str):
                 raise ValueError(f"{name}, line {number}: cannot read {line.strip()[:60]!r}")
         parents.append(stack[-1] if stack else -1)
         stack.append(len(names) - 1)
-        offsets.append(None)
         channels.append(())
     if stack or not names or parents.count(-1) != 1:
         raise ValueError(f"{name}: the hierarchy is not closed or has not exactly one ROOT: is the file truncated?")
-    if None in offsets:
-        raise ValueError(f"{name}: joint {names[offsets.index(None)]!r} has no OFFSET")
-    return names, parents, offsets, channels
+    bare = [joint for number, joint in enumerate(names) if number not in offsets]
+    if bare:
+        raise ValueError(f"{name}: joint {bare[0]!r} has no OFFSET")
+    return names, parents, [offsets[number] for number in range(len(names))], channels
 
 
-def _motion(lines: list[str], width: int, name: str):
+def _motion(lines: list[str], width: int, name: str) -> tuple[np.ndarray, float]:
     lines = [line for line in lines if line.strip()]
     heads = [line.split(":") for line in lines[:2]]
     if [head[0].strip().lower() for head in heads] != ["frames", "frame time"] or any(len(head) != 2 for head in heads):
@@ -115,7 +119,9 @@ def joint_positions(motion: Motion) -> np.ndarray:
     A joint stands at parent + R_parent (offset + translation); its own rotations are applied in the order of its channels,
     R = R_parent R_1 R_2 R_3 (the BVH convention)."""
     T = len(motion.values)
-    place, turn, column = [], [], 0
+    place: list[np.ndarray] = []
+    turn: list[np.ndarray] = []
+    column = 0
     for parent, offset, kinds in zip(motion.parents, motion.offsets, motion.channels, strict=True):
         local, rotation = np.tile(offset, (T, 1)), np.tile(np.eye(3), (T, 1, 1))
         for kind in kinds:

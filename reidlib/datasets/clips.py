@@ -1,7 +1,7 @@
 """Clips for training and testing: windows of tracklets as event frames, video frames or both, in batches of P identities x K clips."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from reidlib.datasets.degrade import KINDS, Degradation
 from reidlib.datasets.frames import ClipVideo
-from reidlib.datasets.store import TrackletStore
+from reidlib.datasets.store import StoreLike
 from reidlib.datasets.views import DegradedStore, ShuffledEvents
 from reidlib.events import Events, augment, event_frames, scale_counts
 from reidlib.events.frames import SCALES
@@ -42,7 +42,7 @@ class ClipSettings:
     drop: float = 0.1
     degrade: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(int(side) for side in self.size))
         if self.steps < 1:
             raise ValueError(f"steps must be 1 or more, not {self.steps}")
@@ -74,7 +74,7 @@ class ClipDataset(Dataset):
 
     def __init__(
         self,
-        store: TrackletStore,
+        store: StoreLike,
         index: pd.DataFrame,
         settings: ClipSettings,
         train: bool,
@@ -83,8 +83,8 @@ class ClipDataset(Dataset):
         modalities: tuple[str, ...] = ("events",),
         degradation: Degradation | None = None,
         shuffled: int | None = None,
-        parts: TrackletStore | None = None,
-    ):
+        parts: StoreLike | None = None,
+    ) -> None:
         self.modalities = checked_modalities(modalities)
         if degradation is not None:
             store = DegradedStore(store, degradation, memory=train)
@@ -107,7 +107,9 @@ class ClipDataset(Dataset):
         return len(self.keys)
 
     def __getitem__(self, item: int | tuple[int, int]) -> dict:
-        if self.train:
+        if isinstance(item, tuple) is not self.train:
+            raise TypeError(f"an item is {'a pair (row, draw)' if self.train else 'a row'} of this data set, not {item!r}")
+        if isinstance(item, tuple):
             row, draw = item
             clip, label = self._train_clip(row, draw), self._label[int(self.persons[row])]
         else:
@@ -201,7 +203,7 @@ class PKSampler:
     iterations: number of batches of the run; start: first batch to yield (resume).
     Raises ValueError where the index has fewer than `people` identities."""
 
-    def __init__(self, index: pd.DataFrame, people: int, clips: int, seed: int, iterations: int, start: int = 0):
+    def __init__(self, index: pd.DataFrame, people: int, clips: int, seed: int, iterations: int, start: int = 0) -> None:
         found = index["person"].nunique()
         if not 1 <= people <= found:
             raise ValueError(f"cannot fill a batch with {people} different people: the index has {found}")
@@ -255,7 +257,7 @@ def collate(items: list[dict]) -> dict:
     return {**{name: torch.stack([item[name] for item in items]) for name in (*MODALITIES, "parts") if name in items[0]}, **numbers}
 
 
-def train_loader(dataset: ClipDataset, sampler: PKSampler, workers: int = 0, pin_memory: bool = False) -> DataLoader:
+def train_loader(dataset: ClipDataset, sampler: Iterable[list[tuple[int, int]]], workers: int = 0, pin_memory: bool = False) -> DataLoader:
     """Batches of the sampler; the same ones for any number of worker processes."""
     return DataLoader(
         dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers, pin_memory=pin_memory, persistent_workers=workers > 0

@@ -32,7 +32,7 @@ class Degradation:
     seed: int = 0
     events: str = "clean"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"unknown degradation {self.kind!r}; legal: {', '.join(KINDS)}")
         if isinstance(self.severity, bool) or self.severity not in range(1, 6):
@@ -61,8 +61,8 @@ def degrade(video: np.ndarray, degradation: Degradation, key: str) -> np.ndarray
         return motion_blur(video, *BLUR[level], rng)
     if degradation.kind == "low_light":
         return low_light(video, DIM[level], rng)
-    *box, grey = block(video.shape[1:3], COVERED[level], rng)
-    return covered(video, np.zeros((len(video), 2), int), tuple(box), grey)
+    left, top, right, bottom, grey = block(video.shape[1:3], COVERED[level], rng)
+    return covered(video, np.zeros((len(video), 2), int), (left, top, right, bottom), grey)
 
 
 def motion_blur(video: np.ndarray, radius: float, sigma: float, rng: np.random.Generator) -> np.ndarray:

@@ -46,7 +46,7 @@ class EventReIdSettings:
     query_camera: int | None = None
     time_unit: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("window_ms", "time_unit"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -50,7 +50,7 @@ class EvReIdSettings:
     on: str = "red"
     threshold: int = 48
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, legal in (("video", ("rgb", "rgb_degrade")), ("on", ("red", "blue"))):
             if getattr(self, name) not in legal:
                 raise ValueError(f"{name} must be one of {', '.join(legal)}, got {getattr(self, name)!r}")
@@ -126,7 +126,8 @@ def make(root: Path, conversion: ConversionSettings, settings: EvReIdSettings, r
     for time, picture in zip(times, pictures, strict=True):
         y, x, p = picture_events(picture, background, settings)
         columns.append(np.stack([x * W // picture.shape[1], y * H // picture.shape[0], np.full(len(x), time), p]))
-    events = Events(*np.concatenate(columns, axis=1), width=W, height=H)
+    x, y, t, p = np.concatenate(columns, axis=1)
+    events = Events(x, y, t, p, width=W, height=H)
     attributes = {"frame_times": times, "fps": conversion.fps, "picture_sizes": sizes, "background": background.round(1)}
     return Sample(events, kept_frames(frames, conversion.frames), attributes, duration=N / conversion.fps)
 

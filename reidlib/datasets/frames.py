@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from reidlib.datasets.degrade import Degradation, degrade
+from reidlib.datasets.store import StoreLike
 from reidlib.events.augment import Geometry
 
 UNKNOWN = 255  # label of a pixel that nobody knows anything of
@@ -23,7 +24,7 @@ class ClipVideo:
     size: (H, W). steps: T. A tracklet's geometry is given in pixels of its sensor; video of another size is transformed alike, to
     the nearest of its own pixels."""
 
-    def __init__(self, store, index: pd.DataFrame, size: tuple[int, int], steps: int):
+    def __init__(self, store: StoreLike, index: pd.DataFrame, size: tuple[int, int], steps: int) -> None:
         self.store, self.size, self.steps = store, size, steps
         self.keys = index["key"].tolist()
         self.sensors = list(zip(index["width"].tolist(), index["height"].tolist(), strict=True))
@@ -45,7 +46,7 @@ class ClipVideo:
             pictures = transformed(pictures, geometry, self.sensors[row])
         return resized(pictures, self.size).unflatten(0, (len(edges), self.steps))
 
-    def labels(self, row: int, edges: list[tuple[int, int]], parts, geometry: Geometry | None = None) -> torch.Tensor:
+    def labels(self, row: int, edges: list[tuple[int, int]], parts: StoreLike, geometry: Geometry | None = None) -> torch.Tensor:
         """The labels of the same frames from their companion `parts` (see `part_labels`): int64 `[n, T, H, W]`; unknown is what a shift
         uncovers and a box erases.
 
@@ -67,7 +68,7 @@ class ClipVideo:
         return np.concatenate([nearest_frames(self._times[key], start, stop, self.steps) for start, stop in edges])
 
 
-def video_of(store, key: str) -> np.ndarray:
+def video_of(store: StoreLike, key: str) -> np.ndarray:
     """The stored video of a tracklet. Raises ValueError where there is none."""
     video = store.frames(key)
     if video is None or len(video) == 0:
@@ -76,7 +77,7 @@ def video_of(store, key: str) -> np.ndarray:
     return video
 
 
-def frame_times(store, key: str, count: int) -> np.ndarray:
+def frame_times(store: StoreLike, key: str, count: int) -> np.ndarray:
     """When the `count` stored frames of a tracklet were taken: int64 microseconds `[N]` on the clock of its events, ascending.
 
     What the generator wrote as the tracklet's attribute "frame_times" counts; walkers follow from their settings; else the video is

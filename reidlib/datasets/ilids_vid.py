@@ -38,7 +38,7 @@ class IlidsVidSettings:
 
     split: int | None = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_split(self.split)
 
 

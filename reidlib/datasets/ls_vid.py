@@ -40,7 +40,7 @@ class LsVidSettings:
     queries_join: bool = True
     test_offset: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.test_offset < 0:
             raise ValueError(f"test_offset must be 0 or more, not {self.test_offset}")
 

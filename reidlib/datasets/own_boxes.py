@@ -14,7 +14,7 @@ import pandas as pd
 
 from reidlib.datasets.own_checks import Problems, numbers, read_table
 from reidlib.datasets.own_settings import OwnSettings
-from reidlib.datasets.own_shots import MOT, NAMES, Shot, extent, opened, start_time
+from reidlib.datasets.own_shots import MOT, NAMES, Counted, Shot, extent
 from reidlib.datasets.pictures import resize_picture
 from reidlib.events import Events
 
@@ -28,7 +28,7 @@ class Track:
     edges: np.ndarray
     rows: np.ndarray
 
-    def part(self, where) -> "Track":
+    def part(self, where: np.ndarray | slice) -> "Track":
         """The boxes of a slice or a mask."""
         return Track(self.frames[where], self.edges[where], self.rows[where])
 
@@ -177,12 +177,14 @@ def cut_picture(picture: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> 
 
 def typical_size(boxes: np.ndarray) -> tuple[int, int]:
     """(width, height) that a tracklet is brought to: the medians of its boxes."""
-    return tuple(int(side) for side in np.ceil(np.median(boxes[:, 2:], axis=0)))
+    width, height = np.ceil(np.median(boxes[:, 2:], axis=0))
+    return int(width), int(height)
 
 
-def recorded_events(shot: Shot, boxes: np.ndarray, first: int) -> Events:
+def recorded_events(recorded: Counted, boxes: np.ndarray, first: int) -> Events:
     """Events of an event recording inside the moving box, whose first one belongs to frame `first` and begins half a frame before it; times
     from there on."""
-    begin, stop = (start_time(shot) + round((2 * (first + shift) - 1) * 10**6 / (2 * shot.rate)) for shift in (0, len(boxes)))
-    events = opened(shot).read(max(begin, 0), max(stop, 0))
-    return cut_events(replace(events, t=events.t - begin), boxes, shot.rate, typical_size(boxes), centred=False)
+    fps = recorded.fps
+    begin, stop = (recorded.start + round((2 * (first + shift) - 1) * 10**6 / (2 * fps)) for shift in (0, len(boxes)))
+    events = recorded.recording.read(max(begin, 0), max(stop, 0))
+    return cut_events(replace(events, t=events.t - begin), boxes, fps, typical_size(boxes), centred=False)

@@ -16,7 +16,7 @@ _DELIMITERS = ",;\t"
 class Problems:
     """Everything found so far, errors and warnings, in the order of discovery."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.found: list[dict] = []
 
     def error(self, file: object, what: str, suggestion: str, rows: Iterable[int] = ()) -> None:

@@ -17,9 +17,10 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -64,7 +65,7 @@ class Source:
         return digest.hexdigest()
 
 
-def check(data: str | Path, deep: bool = True, **options) -> pd.DataFrame:
+def check(data: str | Path, deep: bool = True, **options: Any) -> pd.DataFrame:
     """Every problem of the data: columns severity ("error", "warning"), where (file and rows), what, suggestion; errors first.
 
     Rows are lines of a CSV file, header included, or rows of a parquet file from 1 on. deep: also open every file of the forms without
@@ -87,7 +88,8 @@ def build(data: str | Path, settings: OwnSettings, path: Path, workers: int | No
 
 def find(data: str | Path, settings: OwnSettings, problems: Problems, deep: bool = False) -> Source:
     """What the data holds; everything wrong with it is told to `problems`."""
-    data, shots = Path(data), []
+    data = Path(data)
+    shots: list[own_shots.Shot] = []
     if not data.exists():
         raise FileNotFoundError(f"no data at {data}: give a folder PERSON/CAMERA/, a table or a file of boxes")
     root = data if data.is_dir() else data.parent
@@ -160,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", help="folder, table or file of boxes")
     parser.add_argument("--option", "-o", action="append", default=[], metavar="NAME=VALUE", help="a field of OwnSettings, such as fps=30")
     options = parser.parse_args(arguments)
-    kinds = {field.name: type(field.default) for field in fields(OwnSettings)} | {"fps": float}
+    kinds = {name: type(value) for name, value in asdict(OwnSettings()).items()} | {"fps": float}
     given = dict(text.partition("=")[::2] for text in options.option)
     if unknown := sorted(set(given) - set(kinds)):
         parser.error(f"unknown option {unknown[0]!r}; legal: {', '.join(kinds)}")

@@ -134,8 +134,7 @@ def from_table(path: Path, table: pd.DataFrame, problems: Problems) -> list[Foun
         open_ones[key].rows += one.rows if open_ones[key] is not one else []
     alone = [one for one in found if len(one.what.get("files", "ab")) < 2]
     if alone:
-        what, suggestion = "one picture alone: nothing moves, left out", "a tracklet needs two pictures or more"
-        problems.warning(name, what, suggestion, first_rows(alone))
+        problems.warning(name, "one picture alone: nothing moves, left out", "a tracklet needs two pictures or more", first_rows(alone))
     return [one for one in found if one not in alone]
 
 

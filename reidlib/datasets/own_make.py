@@ -12,11 +12,11 @@ from reidlib.datasets import own_boxes, own_files
 from reidlib.datasets.event_reid import person_box
 from reidlib.datasets.own_checks import Problems
 from reidlib.datasets.own_settings import OwnSettings
-from reidlib.datasets.own_shots import PICTURES_PER_SECOND, Shot, opened
+from reidlib.datasets.own_shots import PICTURES_PER_SECOND, Counted, Shot, opened
 from reidlib.datasets.own_video import Pictures, Video
 from reidlib.datasets.pictures import resize_picture, to_grey
 from reidlib.datasets.store import Sample
-from reidlib.events import REALISTIC, Events, Recording, read, simulate
+from reidlib.events import REALISTIC, Events, read, simulate
 
 
 def make(root: Path, shots: tuple[Shot, ...], settings: OwnSettings, row: dict) -> Sample:
@@ -28,14 +28,15 @@ def make(root: Path, shots: tuple[Shot, ...], settings: OwnSettings, row: dict) 
         return _boxed_sample(shots[what["shot"]], what, settings, facts, seed)
     if what["kind"] == "recording":
         return _recorded_sample(root / what["file"], settings, facts)
+    film: Pictures | Video
     if what["kind"] == "pictures":
         rate = what.get("fps") or (PICTURES_PER_SECOND if settings.fps is None else settings.fps)
         film = Pictures(own_files.pictures(root, what), Fraction(rate).limit_denominator(10**6))
-        size = tuple(int(side) for side in np.ceil(np.median(film.sizes(), axis=0)))
+        width, height = (int(side) for side in np.ceil(np.median(film.sizes(), axis=0)))
     else:
         film = Video(root / what["file"], Fraction(what["fps"]).limit_denominator(10**6) if "fps" in what else None)
-        size = film.size
-    frames = np.stack([resize_picture(picture, size[1], size[0]) for picture in film.frames(0, film.length)])
+        width, height = film.size
+    frames = np.stack([resize_picture(picture, height, width) for picture in film.frames(0, film.length)])
     events = simulate(to_grey(frames), float(film.fps), REALISTIC, seed)
     step = _step(film.fps, settings)
     return _filmed(events, frames[::step], film.length, film.fps, settings, facts)
@@ -63,8 +64,8 @@ def _boxed_sample(shot: Shot, what: dict, settings: OwnSettings, facts: dict, se
     track = _tracks(shot, settings.first_pixel, shot.boxes.stat().st_mtime_ns)[what["id"]]
     boxes, film = track.boxes(what["first"], what["last"]), opened(shot)
     facts |= {"box": boxes, "frames": [what["first"] + 1, what["last"] + 1]}
-    if isinstance(film, Recording):
-        return Sample(own_boxes.recorded_events(shot, boxes, what["first"]), attributes=facts, duration=float(len(boxes) / shot.rate))
+    if isinstance(film, Counted):
+        return Sample(own_boxes.recorded_events(film, boxes, what["first"]), attributes=facts, duration=float(len(boxes) / film.fps))
     size, step, frames, seen = own_boxes.typical_size(boxes), _step(film.fps, settings), [], []
     (left, top), (right, bottom) = np.maximum(boxes[:, :2].min(axis=0), 0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
     for i, picture in enumerate(film.frames(what["first"], what["last"] + 1)):

@@ -27,7 +27,7 @@ class OwnSettings:
     stored_fps: float = 30.0
     tighten: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "source", str(self.source))
         limits = {"test_share": (0, 1), "seed": (0, 2**32), "first_pixel": (0, 1), "max_gap": (0, 10**6), "fps": (0.001, 10**6)}
         limits |= {"shortest": (0, 3600), "longest": (0.1, 3600), "stored_fps": (0.1, 10**4)}

@@ -42,8 +42,28 @@ class Shot:
         return None if self.fps is None else Fraction(self.fps).limit_denominator(10**6)
 
 
+@dataclass(frozen=True)
+class Counted:
+    """An event recording whose time is counted in frames, as its boxes do: read like a film. start: time of frame 1, microseconds."""
+
+    recording: Recording
+    fps: Fraction
+    start: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the sensor."""
+        return self.recording.width, self.recording.height
+
+    @property
+    def length(self) -> int:
+        """Number of frames that boxes may count."""
+        seconds = Fraction(self.recording.span[1] - self.start, 10**6) + QUIET
+        return max(int(seconds * self.fps) + 1, 0)
+
+
 @lru_cache(maxsize=2)
-def open_source(shot: Shot, changed: int) -> Pictures | Video | Recording:
+def open_source(shot: Shot, changed: int) -> Pictures | Video | Counted:
     """The shot's film or recording. changed: its time of change, so that nothing stale is kept.
 
     Raises ValueError for a file or folder that is neither, and as their readers."""
@@ -55,13 +75,14 @@ def open_source(shot: Shot, changed: int) -> Pictures | Video | Recording:
     if shot.recorded:
         if shot.rate is None:
             raise ValueError(f"{shot.source} is an event recording, which has no frames: give fps, the rate at which the boxes count them")
-        return Recording(shot.source)
+        recording = Recording(shot.source)
+        return Counted(recording, shot.rate, recording.span[0] if shot.start is None else shot.start)
     if shot.source.suffix.lower() in VIDEOS:
         return Video(shot.source, shot.rate)
     raise ValueError(f"{shot.source} is neither a video ({', '.join(VIDEOS)}), nor a folder of pictures, nor an event recording")
 
 
-def opened(shot: Shot) -> Pictures | Video | Recording:
+def opened(shot: Shot) -> Pictures | Video | Counted:
     """`open_source` as the file is now."""
     return open_source(shot, shot.source.stat().st_mtime_ns)
 
@@ -69,15 +90,7 @@ def opened(shot: Shot) -> Pictures | Video | Recording:
 def extent(shot: Shot) -> tuple[tuple[int, int], int, Fraction]:
     """((width, height), number of frames, frames per second) of a shot."""
     source = opened(shot)
-    if not isinstance(source, Recording):
-        return source.size, source.length, source.fps
-    seconds = Fraction(source.span[1] - start_time(shot), 10**6) + QUIET
-    return (source.width, source.height), max(int(seconds * shot.rate) + 1, 0), shot.rate
-
-
-def start_time(shot: Shot) -> int:
-    """Time of frame 1 on the clock of an event recording, microseconds."""
-    return opened(shot).span[0] if shot.start is None else shot.start
+    return source.size, source.length, source.fps
 
 
 def shots_of_table(path: Path, table: pd.DataFrame, fps: float | None, problems: Problems) -> list[Shot]:
@@ -95,7 +108,8 @@ def shots_of_table(path: Path, table: pd.DataFrame, fps: float | None, problems:
         for text in absent:
             problems.error(name, f"no such file: {text!r}", f"paths count from {path.parent} on", [row.row])
         rate = row.fps or (None if fps is None else str(fps))
-        shot = Shot(row.camera or Path(row.source).stem, *places, fps=rate, start=int(float(row.start_us)) if row.start_us else None)
+        start = int(float(row.start_us)) if row.start_us else None
+        shot = Shot(row.camera or Path(row.source).stem, places[0], places[1], fps=rate, start=start)
         if not absent and _opens(shot, name, [row.row], problems):
             found.append(shot)
     return found

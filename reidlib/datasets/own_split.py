@@ -20,7 +20,8 @@ def index_rows(found: list[Found], seed: int, test_share: float, problems: Probl
     if len(people) == 1:
         problems.error(found[0].file, "one person alone", "re-identification needs two or more", found[0].rows)
     _subsets(found, known, seed, test_share, problems)
-    rows, counts = [], defaultdict(int)
+    rows: list[dict] = []
+    counts: dict[str, int] = defaultdict(int)
     for one in found:
         person, camera = people[one.person], cameras.get(one.camera, -1)
         place = f"p{person:04d}" + (f"/c{camera}" if known else "")

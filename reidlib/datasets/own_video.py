@@ -5,11 +5,16 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reidlib.datasets.pictures import LARGEST_SIDE, opened_picture
 from reidlib.datasets.video_files import time_order
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
 
 VIDEOS = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -27,7 +32,7 @@ class Pictures:
 
     Raises ValueError for no file, and for one that is no picture, whenever it is met."""
 
-    def __init__(self, files: Iterable[Path], fps: Fraction):
+    def __init__(self, files: Iterable[Path], fps: Fraction) -> None:
         self.files, self.fps = list(files), fps
         if not self.files:
             raise ValueError("a film needs at least one picture")
@@ -58,13 +63,14 @@ class Video:
     Raises ModuleNotFoundError without PyAV, ValueError for a file that cannot be decoded, was cut off or states no rate. An MPEG stream
     cut between two frames is a shorter stream, and no video has checksums: a flipped bit shows as wrong pixels."""
 
-    def __init__(self, path: Path, fps: Fraction | None = None):
+    def __init__(self, path: Path, fps: Fraction | None = None) -> None:
         self.path = path
         stated, self.size, self.colour, self._stamps = _facts(path, path.stat().st_mtime_ns)
         self.length = len(self._stamps)
-        if not fps and not stated:
+        rate = fps or stated
+        if not rate:
             raise ValueError(f"{path} states no frame rate: give fps")
-        self.fps = fps or stated
+        self.fps = rate
 
     def frames(self, start: int, stop: int) -> Iterator[np.ndarray]:
         """Frames start, ..., stop - 1, counted from 0: uint8 `[H, W, 3]`, or `[H, W]` of a grey video.
@@ -86,7 +92,7 @@ class Video:
             again = f"was it cut off? Writing it again numbers its frames anew: ffmpeg -i {self.path.name} again.mp4"
             raise ValueError(f"{self.path}: frame {at + 1} of {self.length} cannot be found ({again})")
 
-    def _decoded(self, start: int, stop: int, from_keyframe: bool) -> Iterator:
+    def _decoded(self, start: int, stop: int, from_keyframe: bool) -> Iterator["VideoFrame"]:
         """The frames from start on, as far as they bear the expected time stamps."""
         wanted = self._stamps[start:stop].tolist()
         with _opened(self.path) as container:
@@ -104,7 +110,7 @@ class Video:
 
 
 @contextmanager
-def _opened(path: Path):
+def _opened(path: Path) -> Iterator["InputContainer"]:
     """The open container; its errors told with the path."""
     try:
         import av

@@ -42,12 +42,14 @@ def run_all(function: Callable, items: Iterable, workers: int | None = None) -> 
 def _prepare_worker() -> None:
     """Leave Ctrl-C to the parent, and end when the parent is gone (a killed parent would leave idle workers for ever)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
-    def watch() -> None:
-        connection.wait([parent_process().sentinel])
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _end_with(process: int) -> None:
+    connection.wait([process])
+    os._exit(1)
 
 
 @contextmanager
@@ -56,7 +58,7 @@ def _quiet_children(function: Callable) -> Iterator[None]:
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS") if name not in os.environ}
     main = sys.modules["__main__"]
     needed = "__main__" in (getattr(f, "__module__", None) for f in _functions(function))
-    hidden = {} if needed else {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
+    hidden: dict[str, object] = {} if needed else {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
     os.environ.update(threads)
     main.__dict__.update(dict.fromkeys(hidden))
     try:

@@ -40,7 +40,7 @@ class Prid2011Settings:
     split: int | None = 0
     min_frames: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_split(self.split)
         if self.min_frames < 1:
             raise ValueError(f"min_frames must be at least 1, not {self.min_frames}")

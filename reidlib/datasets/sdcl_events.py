@@ -38,7 +38,7 @@ class RecordedSettings:
     recorded: str = ""
     tick: float = 1e-6
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "recorded", str(self.recorded))
         if not 1e-9 <= self.tick <= 1:
             raise ValueError(f"tick must be from 1e-9 to 1 second per unit of time, got {self.tick!r}")
@@ -73,12 +73,15 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     if h5py.is_hdf5(path):
         raise ValueError(f"{path} is a MATLAB 7.3 file; SDCL's loader reads version 5: save it with -v6 or -v7")
     values = read_mat_arrays(path)
+    found: dict[str, np.ndarray] = {}
     for name in (*COLUMNS, START):
         if name not in values:
             raise ValueError(f"{path} has no {name}: is it a chunk of SDCL's events? It holds {sorted(values)}")
-        if values[name] is None:
+        array = values[name]
+        if array is None:
             raise ValueError(f"{path}: {name} does not hold real numbers")
-    return values
+        found[name] = array
+    return found
 
 
 def find_chunks(folder: str | Path, row: dict) -> list[Path]:
@@ -128,7 +131,9 @@ def chunk_events(paths: list[Path], settings: ConversionSettings, tick: float) -
     """When the chunks start (int64 microseconds `[n]`, the first at 0) and all their events, on a sensor of settings.height x width.
 
     Raises ValueError, naming the file, for events outside the sensor, times that are no whole ticks, and chunks that overlap."""
-    starts, parts, last = [], [], -np.inf
+    height, width = _canvas(settings)
+    starts: list[float] = []
+    parts, last = [], -np.inf
     for path in paths:
         start, part = read_chunk(path)
         if (starts and start <= starts[-1]) or start < last:
@@ -136,10 +141,10 @@ def chunk_events(paths: list[Path], settings: ConversionSettings, tick: float) -
                              "the files in another order than their names, or does every chunk's clock begin anew?")  # fmt: skip
         if tick < 1e-3 and not np.array_equal(part[:, 2], np.rint(part[:, 2])):
             raise ValueError(f"{path}: its times hold fractions, as of seconds, and tick is {tick:g} s: set the option tick")
-        outside = part[(part[:, 0] >= settings.width) | (part[:, 1] >= settings.height)]
+        outside = part[(part[:, 0] >= width) | (part[:, 1] >= height)]
         if len(outside):
-            raise ValueError(f"{path}: an event at x = {outside[0, 0] + 1:g}, y = {outside[0, 1] + 1:g} lies outside {settings.width} x "
-                             f"{settings.height} (width x height): set height and width to the events' canvas")  # fmt: skip
+            raise ValueError(f"{path}: an event at x = {outside[0, 0] + 1:g}, y = {outside[0, 1] + 1:g} lies outside {width} x {height} "
+                             "(width x height): set height and width to the events' canvas")  # fmt: skip
         starts.append(start)
         parts.append(part)
         last = part[-1, 2] if len(part) else start
@@ -147,7 +152,14 @@ def chunk_events(paths: list[Path], settings: ConversionSettings, tick: float) -
     origin, unit = starts[0], tick * 1e6
     whole = {"x": x, "y": y, "t": np.rint((t - origin) * unit), "p": p}
     columns = {name: column.astype(np.int64) for name, column in whole.items()}
-    return np.rint((np.array(starts) - origin) * unit).astype(np.int64), Events(**columns, width=settings.width, height=settings.height)
+    return np.rint((np.array(starts) - origin) * unit).astype(np.int64), Events(**columns, width=width, height=height)
+
+
+def _canvas(settings: ConversionSettings) -> tuple[int, int]:
+    """(height, width) that the events' coordinates count on."""
+    if settings.height is None or settings.width is None:
+        raise ValueError("recorded events need height and width: the canvas that their coordinates were written for")
+    return settings.height, settings.width
 
 
 def _end(starts: np.ndarray, fps: float) -> int:
@@ -164,8 +176,7 @@ def build(
     Raises FileNotFoundError for a missing folder, ValueError for settings without a size or that simulate beside recorded events."""
     if not Path(recorded.recorded).is_dir():
         raise FileNotFoundError(f"no folder of recorded events at {recorded.recorded}: check the path")
-    if settings.height is None:
-        raise ValueError("recorded events need height and width: the canvas that their coordinates were written for")
+    _canvas(settings)
     kept = {key: getattr(settings, key) for key in ("fps", "height", "width", "frames")}
     facts = {**kept, "tick": recorded.tick, "code": CODE_VERSION, "events": "recorded (SDCL)", "source": fingerprint(root, rows)}
     facts["chunks"] = _chunk_fingerprint(recorded.recorded, rows)

@@ -95,9 +95,10 @@ class TrackletStore:
     Raises FileNotFoundError for a missing file, ValueError for one that is not HDF5, truncated, unfinished, damaged or of another format.
     ValueError, with its key, also for a tracklet that is damaged: checksums are compared whenever one is read."""
 
-    def __init__(self, path: str | os.PathLike, memory: bool = False):
+    def __init__(self, path: str | os.PathLike, memory: bool = False) -> None:
         self.path = Path(path)
-        self._file, self._pid = None, None
+        self._file: h5py.File | None = None
+        self._pid: int | None = None
         self._memory = memory
         self._cache: dict[str, tuple[Events, tuple[int, int]]] = {}
         self._videos: dict[str, np.ndarray | None] = {}
@@ -237,11 +238,11 @@ def _array(group: h5py.Group, name: str, sums: dict[str, int]) -> np.ndarray:
     return _checked_video(array) if name == "frames" else array
 
 
-def _facts(group: h5py.Group) -> tuple[int, ...]:
+def _facts(group: h5py.Group) -> tuple[int, int, int, int]:
     """width, height, t_start, t_stop of a tracklet."""
-    found = tuple(int(group.attrs[name]) for name in ("width", "height", "t_start", "t_stop"))
+    width, height, start, stop = found = tuple(int(group.attrs[name]) for name in ("width", "height", "t_start", "t_stop"))
     compare(_checksums(group), "sizes", str(found))
-    return found
+    return width, height, start, stop
 
 
 def described(attributes: Mapping, index: pd.DataFrame) -> str:

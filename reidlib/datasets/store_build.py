@@ -155,8 +155,8 @@ def _write_sample(group: h5py.Group, sample: Sample) -> dict:
     attributes = to_json(sample.attributes)
     digest = hashlib.sha256(f"{sizes} {attributes}".encode())
     sums = {"sizes": checksum(str((*sizes.values(),))), "attributes": checksum(attributes)}
-    arrays = {"x": np.uint16, "y": np.uint16, "t": np.int64, "p": np.uint8}
-    arrays = {name: np.ascontiguousarray(getattr(events, name), dtype) for name, dtype in arrays.items()}
+    types: dict[str, type[np.integer]] = {"x": np.uint16, "y": np.uint16, "t": np.int64, "p": np.uint8}
+    arrays = {name: np.ascontiguousarray(getattr(events, name), dtype) for name, dtype in types.items()}
     if frames is not None:
         arrays["frames"] = np.ascontiguousarray(frames)
     for name, array in arrays.items():
@@ -186,17 +186,19 @@ def _merge(path: Path, rows: list[dict], files: dict[str, Path], key: str, setti
 
 def _write_store(path: Path, rows: list[dict], files: dict[str, Path], key: str, settings: dict, description: str) -> None:
     """The parts are copied one by one, compressed as they are."""
-    facts, digest = {}, hashlib.sha256()
+    facts: dict[str, dict] = {}
+    digest = hashlib.sha256()
     with new_file(path) as out:
         tracklets = new_group(out, "tracklets")
         for name, file in files.items():
-            facts[name] = _part_facts(file, name, key)
-            if facts[name] is None:
+            found = _part_facts(file, name, key)
+            if found is None:
                 raise RuntimeError(f"part {file} of tracklet {name} vanished or broke during the build: start the build again")
             with h5py.File(file, "r") as part:
                 home, _, last = name.rpartition("/")
                 part.copy("sample", new_group(tracklets, home) if home else tracklets, last)
-            digest.update(facts[name]["digest"].encode())
+            facts[name] = found
+            digest.update(found["digest"].encode())
         index = make_index({**row, **facts[row["key"]]} for row in rows)
         _write_index(new_group(out, "index"), index)
         digest.update(index.to_csv(lineterminator="\n").encode())

@@ -40,7 +40,7 @@ class ConversionSettings:
     sensor: SimulatorSettings = REALISTIC
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.sensor, dict):
             legal = [field.name for field in dataclasses.fields(SimulatorSettings)]
             if unknown := sorted(set(self.sensor) - set(legal)):
@@ -77,15 +77,18 @@ def read_frames(root: str | Path, settings: ConversionSettings, row: dict) -> tu
     """The frames of a row as settings.height x width, uint8 `[N, H, W, 3]`, and the sizes (height, width) their files have, sorted."""
     if not row["files"]:
         raise ValueError(f"tracklet {row['key']} has no frames: is the download whole?")
-    frames, size, sizes = None, (settings.height, settings.width), set()
+    sizes: set[tuple[int, ...]] = set()
     for i, name in enumerate(row["files"]):
         picture = read_picture(Path(root) / name)
         sizes.add(picture.shape[:2])
-        size = picture.shape[:2] if size[0] is None else size
+        if i == 0:
+            H, W = picture.shape[:2] if settings.height is None or settings.width is None else (settings.height, settings.width)
+            frames = np.empty((len(row["files"]), H, W, 3), np.uint8)
         if settings.height is None and len(sizes) > 1:
-            raise ValueError(f"{name} has {picture.shape[:2]} pixels (height, width), others of its tracklet {size}: set height and width")
-        frames = np.empty((len(row["files"]), *size, 3), np.uint8) if frames is None else frames  # [N, H, W, 3]
-        frames[i] = resize_picture(picture, *size)
+            raise ValueError(
+                f"{name} has {picture.shape[:2]} pixels (height, width), others of its tracklet {(H, W)}: set height and width"
+            )
+        frames[i] = resize_picture(picture, H, W)
     return frames, sorted(map(list, sizes))
 
 

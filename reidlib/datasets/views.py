@@ -1,16 +1,22 @@
 """A store under a condition: its video degraded or repaired, its events exchanged. All read like the store they stand before."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 import pandas as pd
 
 from reidlib.datasets.degrade import COVERED, Degradation, block, covered, degrade
+from reidlib.datasets.store import StoreLike
 from reidlib.events import Events
+
+_Made = TypeVar("_Made")
 
 
 class StoreView:
     """Reads as `store` does; its cache key names the condition, so that results under it never pass for others."""
 
-    def __init__(self, store, condition: str):
+    def __init__(self, store: StoreLike, condition: str) -> None:
         self.store, self.cache_key = store, f"{getattr(store, 'cache_key', '')} {condition}"
 
     @property
@@ -45,25 +51,26 @@ class DegradedStore(StoreView):
     box, and the same sensor (settings and seed) looks at it; its edges fire against the still background.
     Raises ValueError, when such events are asked for, for a set that cannot be filmed again."""
 
-    def __init__(self, store, degradation: Degradation, memory: bool = False):
+    def __init__(self, store: StoreLike, degradation: Degradation, memory: bool = False) -> None:
         super().__init__(store, repr(degradation))
         if degradation.changes_events and isinstance(store, ShuffledEvents):
             raise ValueError("resimulated events would replace the shuffled ones: shuffle the degraded store, not the other way round")
         self.degradation, self.memory = degradation, memory
-        self._kept: dict[tuple[str, str], np.ndarray | Events | None] = {}
+        self._videos: dict[str, np.ndarray | None] = {}
+        self._recordings: dict[str, Events] = {}
 
     def frames(self, key: str) -> np.ndarray | None:
-        return self._once("frames", key, self._degraded)
+        return self._once(self._videos, key, self._degraded)
 
     def events(self, key: str) -> Events:
-        return self._once("events", key, self._resimulated) if self.degradation.changes_events else self.store.events(key)
+        return self._once(self._recordings, key, self._resimulated) if self.degradation.changes_events else self.store.events(key)
 
-    def _once(self, what: str, key: str, make):
-        if (what, key) in self._kept:
-            return self._kept[what, key]
+    def _once(self, kept: dict[str, _Made], key: str, make: Callable[[str], _Made]) -> _Made:
+        if key in kept:
+            return kept[key]
         made = make(key)
         if self.memory:
-            self._kept[what, key] = made
+            kept[key] = made
         return made
 
     def _degraded(self, key: str) -> np.ndarray | None:
@@ -78,8 +85,9 @@ class DegradedStore(StoreView):
             cause = "its film is not at hand, and its stored video is too slow to simulate from"
             raise ValueError(f"tracklet {key!r} of data set {name!r} cannot be simulated again: {cause}. Choose events='clean'")
         size = (self.settings["height"], self.settings["width"])
-        *box, grey = block(size, COVERED[self.degradation.severity - 1], self.degradation.rng(key))
-        return walkers.film_again(self.store, key, lambda film, corner: covered(film, corner, tuple(box), grey)).events
+        left, top, right, bottom, grey = block(size, COVERED[self.degradation.severity - 1], self.degradation.rng(key))
+        box = left, top, right, bottom
+        return walkers.film_again(self.store, key, lambda film, corner: covered(film, corner, box, grey)).events
 
 
 class RepairedStore(StoreView):
@@ -87,7 +95,7 @@ class RepairedStore(StoreView):
 
     `reidlib.repairing` makes such stores. Degraded video is repaired after it was degraded: `store` is then the `DegradedStore`."""
 
-    def __init__(self, store, repaired):
+    def __init__(self, store: StoreLike, repaired: StoreLike) -> None:
         super().__init__(store, f"repaired {repaired.cache_key}")
         self.repaired = repaired
 
@@ -104,7 +112,7 @@ class ShuffledEvents(StoreView):
     they all of one other person, the events would still say who is who.
     Raises ValueError where one person has more than half of the tracklets."""
 
-    def __init__(self, store, index: pd.DataFrame, seed: int = 0):
+    def __init__(self, store: StoreLike, index: pd.DataFrame, seed: int = 0) -> None:
         super().__init__(store, f"events shuffled with seed {seed}")
         table = index.sort_values("key")
         keys = table["key"].to_numpy()

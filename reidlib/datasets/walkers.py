@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from reidlib.datasets import walkers_scene as scene
-from reidlib.datasets.store import Sample, TrackletStore
+from reidlib.datasets.store import Sample, StoreLike, TrackletStore
 from reidlib.datasets.store_build import build_store
 from reidlib.datasets.walkers_body import Body, Clothes, Gait, capsules, draw_body, draw_clothes, draw_gait, walk
 from reidlib.datasets.walkers_gait import RecordedWalks, content_hash
@@ -51,7 +51,7 @@ class WalkersSettings:
     dim: float = 0.0
     gait: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "yaw", tuple(float(y) for y in self.yaw))
         object.__setattr__(self, "gait", str(self.gait))
         whole = {"people": 4, "train_people": 2, "cameras": 2, "repeats": 1, "seed": 0, "height": 32, "width": 16, "fps": 30}
@@ -64,9 +64,9 @@ class WalkersSettings:
             left = max(self.people - self.train_people, 0)
             raise ValueError(f"train_people = {self.train_people} leaves {left} of {self.people} people for the test: it needs 2 or more")
         limits = {"seconds": (0.1, 20), "yaw_jitter": (0, 45), "occluder": (0, 1), "shake": (0, 10), "dim": (0, 1)}
-        for name, (least, most) in limits.items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must be from {least} to {most}, got {getattr(self, name)!r}")
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be from {low} to {high}, got {getattr(self, name)!r}")
         if len(self.yaw) != self.cameras or not all(-180 <= y <= 360 for y in self.yaw):
             raise ValueError(f"yaw must name one angle of -180 to 360 degrees per camera ({self.cameras}), got {self.yaw}")
         if self.gait and not Path(self.gait).is_dir():
@@ -88,7 +88,8 @@ class Identity:
 
 def identity(settings: WalkersSettings, person: int) -> Identity:
     """Body, clothes and gait of a person, whatever the cameras."""
-    return Identity(*(draw(settings.rng(s, person)) for s, draw in (("body", draw_body), ("clothes", draw_clothes), ("gait", draw_gait))))
+    body, clothes, gait = (settings.rng(stream, person) for stream in ("body", "clothes", "gait"))
+    return Identity(draw_body(body), draw_clothes(clothes), draw_gait(gait))
 
 
 def camera_of(settings: WalkersSettings, camera: int) -> scene.Camera:
@@ -99,10 +100,11 @@ def camera_of(settings: WalkersSettings, camera: int) -> scene.Camera:
 @dataclass(frozen=True)
 class Film:
     """What a shot shows before any camera's sensor sees it. video, parts uint8 [N, H, W]: the whole picture at `fps`, and its body parts
-    (`PARTS`) or None. corner [N, 2]: (x, y) of the moving box. attributes: what the store keeps of the tracklet."""
+    (`PARTS`), [0, 0, 0] where nobody asked for them. corner [N, 2]: (x, y) of the moving box. attributes: what the store keeps of the
+    tracklet."""
 
     video: np.ndarray
-    parts: np.ndarray | None
+    parts: np.ndarray
     corner: np.ndarray
     shot: scene.Shot
     attributes: dict
@@ -120,7 +122,8 @@ def film(settings: WalkersSettings, at: tuple[int, int, int], standing: bool = F
         joints, speed = np.repeat(joints[:1], len(times), axis=0), 0.0
     dressed, view, path = scene.filmed(capsules(joints, who.body, who.clothes), joints, cam, shot, who.body.height, size)
     corner = scene.follow(path, times, shot, size)
-    origin, canvas = corner.min(axis=0), tuple(s + int(extra) for s, extra in zip(size, np.ptp(corner, axis=0)[::-1], strict=True))
+    across, down = np.ptp(corner, axis=0)
+    origin, canvas = corner.min(axis=0), (size[0] + int(down), size[1] + int(across))
     corner, view = corner - origin, view - np.array([0, *origin])
     wide = scene.panorama((settings.seed, STREAMS["panorama"], camera), size, settings.seconds)
     video, parts = render(
@@ -130,7 +133,7 @@ def film(settings: WalkersSettings, at: tuple[int, int, int], standing: bool = F
         scene.occluders(settings.rng("occluder", *at), settings.occluder, corner, canvas, size),
         scene.tone_curve(shot.gain, cam.gamma, settings.dim), canvas, want_parts,
     )  # fmt: skip
-    attributes = {"identity": asdict(who), "camera": asdict(cam), "shot": asdict(shot)}
+    attributes: dict[str, object] = {"identity": asdict(who), "camera": asdict(cam), "shot": asdict(shot)}
     attributes |= {"speed": speed, "walk": source, "box": corner, "canvas": canvas}
     return Film(video, parts, corner, shot, attributes)
 
@@ -144,7 +147,7 @@ def make_tracklet(
     want_parts: bool = False,
     sensor: SimulatorSettings | None = None,
     alter: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-):
+) -> tuple[Sample, np.ndarray | None]:
     """One tracklet before it is stored: (Sample, part map uint8 [N, H, W] of the stored frames or None).
 
     standing: the person does not move (a check of the simulator). want_parts: also the number of the body part per pixel (`PARTS`).
@@ -152,11 +155,18 @@ def make_tracklet(
     alter: changes the film before sensor and camera see it: (whole picture uint8 [N, H, W] at `fps`, corner [N, 2] of the box) -> film."""
     at, size = (person, camera, repeat), (settings.height, settings.width)
     taken = film(settings, at, standing, want_parts)
-    corner, video = taken.corner, taken.video if alter is None else alter(taken.video, taken.corner)
-    events = crop_events(_sense(settings, video, sensor or sensor_of(settings, taken.shot), at), corner, settings.fps, size)
-    frames = _noisy(crop_frames(video, corner, size), settings, at)
-    sample = Sample(events, frames, taken.attributes, duration=(len(video) - 1) / settings.fps)
-    return sample, crop_frames(taken.parts, corner, size) if want_parts else None
+    if alter is not None:
+        taken = replace(taken, video=alter(taken.video, taken.corner))
+    frames, events = _recorded(settings, taken, sensor or sensor_of(settings, taken.shot), at)
+    sample = Sample(events, frames, taken.attributes, duration=(len(taken.video) - 1) / settings.fps)
+    return sample, crop_frames(taken.parts, taken.corner, size) if want_parts else None
+
+
+def _recorded(settings: WalkersSettings, taken: Film, sensor: SimulatorSettings, at: tuple[int, int, int]) -> tuple[np.ndarray, Events]:
+    """What camera and sensor make of a film, inside the moving box: frames uint8 [N, H, W] and events."""
+    size = (settings.height, settings.width)
+    events = crop_events(_sense(settings, taken.video, sensor, at), taken.corner, settings.fps, size)
+    return _noisy(crop_frames(taken.video, taken.corner, size), settings, at), events
 
 
 def part_map(settings: WalkersSettings, person: int, camera: int, repeat: int) -> np.ndarray:
@@ -167,11 +177,15 @@ def part_map(settings: WalkersSettings, person: int, camera: int, repeat: int) -
 
 def render_tracklet(settings: WalkersSettings, person: int, camera: int, repeat: int) -> tuple[np.ndarray, Events]:
     """Frames uint8 [N, H, W] and events of one tracklet."""
-    sample, _ = make_tracklet(settings, person, camera, repeat)
-    return sample.frames, sample.events
+    at = (person, camera, repeat)
+    taken = film(settings, at)
+    return _recorded(settings, taken, sensor_of(settings, taken.shot), at)
 
 
-def _joints(settings: WalkersSettings, who: Identity, shot: scene.Shot, times: np.ndarray, at: tuple[int, int, int]):
+def _joints(
+    settings: WalkersSettings, who: Identity, shot: scene.Shot, times: np.ndarray, at: tuple[int, int, int]
+) -> tuple[np.ndarray, float, str]:
+    """Joints, speed and source of a walk."""
     if not settings.gait:
         return *walk(who.body, who.gait, times, shot.phase, shot.pace), "generated"
     person, camera, repeat = at
@@ -226,7 +240,7 @@ def frame_times(fps: int, count: int) -> np.ndarray:
     return np.rint(np.arange(count) * (FRAME_STEP * 1e6 / fps)).astype(np.int64)
 
 
-def settings_of(store, why: str) -> WalkersSettings:
+def settings_of(store: StoreLike, why: str) -> WalkersSettings:
     """The settings that a finished store was made with. Recorded gaits are those of the folder that this process gave to `build`: a store
     knows their content alone.
 
@@ -244,10 +258,13 @@ def settings_of(store, why: str) -> WalkersSettings:
 
 def place_of(key: str) -> tuple[int, int, int]:
     """(person, camera, repeat) of a tracklet's key."""
-    return tuple(map(int, re.fullmatch(r"p(\d+)/c(\d+)/t(\d+)", key).groups()))
+    found = re.fullmatch(r"p(\d+)/c(\d+)/t(\d+)", key)
+    if found is None:
+        raise ValueError(f"{key!r} is no tracklet of walkers: their keys are p<person>/c<camera>/t<repeat>")
+    return int(found[1]), int(found[2]), int(found[3])
 
 
-def film_again(store, key: str, alter: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Sample:
+def film_again(store: StoreLike, key: str, alter: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Sample:
     """A tracklet of a finished store generated again with a changed film (`alter` of `make_tracklet`), seen by the same sensor.
 
     Raises ValueError where `settings_of` does and where the path of the box is no longer what was stored."""

@@ -2,6 +2,7 @@
 
 Body frame: x forward, y up, z to the person's right, metres, ground at y = 0."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -211,18 +212,25 @@ def capsules(joints: np.ndarray, body: Body, clothes: Clothes) -> Capsules:
     up = _unit(j["neck"] - j["pelvis"])
     list_: list[tuple] = []
 
-    def add(part, start, stop, radii, texture, front=ahead):
+    def add(
+        part: str,
+        start: np.ndarray,
+        stop: np.ndarray,
+        radii: tuple[float, ...],
+        texture: float | tuple[float, ...],
+        front: np.ndarray = ahead,
+    ) -> None:
         list_.append((start, stop, front, radii, _as_texture(texture), PARTS.index(part)))
 
     _add_trunk(add, j, ahead, up, body, clothes)
     _add_limbs(add, j, ahead, body, clothes)
     _add_head(add, j, ahead, up, body, clothes)
-    start, stop, front, radii, texture, part = zip(*list_, strict=True)
-    stack = [np.stack(a, axis=1) for a in (start, stop, front)]
-    return Capsules(*stack, np.array(radii), np.array(texture, float), np.array(part))
+    starts, stops, fronts, radii, texture, part = zip(*list_, strict=True)
+    start, stop, front = (np.stack(a, axis=1) for a in (starts, stops, fronts))
+    return Capsules(start, stop, front, np.array(radii), np.array(texture, float), np.array(part))
 
 
-def _as_texture(texture) -> tuple[float, ...]:
+def _as_texture(texture: float | tuple[float, ...]) -> tuple[float, ...]:
     return (PLAIN, texture, texture, 1, 1, 0, 0, 0) if isinstance(texture, float) else texture
 
 
@@ -230,7 +238,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
-def _add_trunk(add, j, ahead, up, body: Body, clothes: Clothes) -> None:
+def _add_trunk(add: Callable[..., None], j: dict[str, np.ndarray], ahead: np.ndarray, up: np.ndarray, body: Body, clothes: Clothes) -> None:
     depth = 0.105 * body.girth
     shoulder = max(body.shoulder * 0.93 / depth, 1.0)
     add("torso", j["pelvis"] + 0.06 * up, j["neck"] - 0.09 * up, (depth * body.belly, depth, shoulder, 0.55), clothes.top)
@@ -248,7 +256,7 @@ def _add_trunk(add, j, ahead, up, body: Body, clothes: Clothes) -> None:
         add("bag", j["pelvis"] + side - 0.14 * up, j["pelvis"] + side + 0.06 * up, (0.07, 0.06, 2.0, 0.4), clothes.bag, np.cross(ahead, up))
 
 
-def _add_limbs(add, j, ahead, body: Body, clothes: Clothes) -> None:
+def _add_limbs(add: Callable[..., None], j: dict[str, np.ndarray], ahead: np.ndarray, body: Body, clothes: Clothes) -> None:
     g = body.girth
     bare_leg = clothes.bottom_kind != "trousers"
     for s in "lr":
@@ -265,7 +273,7 @@ def _add_limbs(add, j, ahead, body: Body, clothes: Clothes) -> None:
         add("foot", heel, toe, (0.045, 0.038, 1, 1), clothes.shoes, np.broadcast_to([0.0, 1.0, 0.0], ahead.shape))
 
 
-def _add_head(add, j, ahead, up, body: Body, clothes: Clothes) -> None:
+def _add_head(add: Callable[..., None], j: dict[str, np.ndarray], ahead: np.ndarray, up: np.ndarray, body: Body, clothes: Clothes) -> None:
     size = 0.058 * body.height
     axis = _unit(j["head"] - j["neck"])
     top = j["head"] - size * axis

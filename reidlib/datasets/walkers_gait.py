@@ -74,7 +74,9 @@ class RecordedWalks:
         """Recorded people, sorted."""
         return sorted(self.trials)
 
-    def segment(self, subject: str, times: np.ndarray, number: int, total: int, tall: float, rng: np.random.Generator):
+    def segment(
+        self, subject: str, times: np.ndarray, number: int, total: int, tall: float, rng: np.random.Generator
+    ) -> tuple[np.ndarray, float, str]:
         """Joints [N, 17, 3] at `times` of the `number`-th of `total` straight parts of a subject's walks, turned so that the walk goes
         along x, scaled to a person `tall` metres tall; the speed in m/s; the source as text. The parts are spread over the
         recordings; they overlap where a subject walked too little. Raises ValueError when no part is long and straight enough."""

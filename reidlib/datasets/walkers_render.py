@@ -7,6 +7,8 @@ import numpy as np
 from numba import njit
 
 PLAIN, HOOPS, STRIPES, PLAID, PRINT, BLOCK = range(6)
+Number = float | np.floating
+Vector = tuple[Number, Number, Number]
 
 
 @dataclass(frozen=True)
@@ -27,27 +29,32 @@ class Capsules:
 
 
 def render(capsules: Capsules, view: np.ndarray, light: np.ndarray, background: np.ndarray, shift: np.ndarray, boxes: np.ndarray,
-           tone: np.ndarray, size: tuple[int, int], want_parts: bool = False):  # fmt: skip
+           tone: np.ndarray, size: tuple[int, int], want_parts: bool = False) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Video of the capsules before a background.
 
     view [N, 3]: pixels per metre, column and row of the origin. light [4]: direction towards the light, share of ambient light.
     background [H + 2 M, W + 2 M] of intensities 0..1, M pixels of margin; shift [N, 2]: by how many pixels (columns, rows, at most M - 1)
     the camera's picture is moved. boxes [N, K, 6]: occluding rectangles x0, y0, x1, y1, grey, period of their stripes (0 = none).
     tone [4097]: 8-bit value of an intensity of i / 4096. size: (H, W).
-    Returns uint8 [N, H, W] and, if `want_parts`, the body part of every pixel uint8 [N, H, W], else None."""
+    Returns uint8 [N, H, W] and, if `want_parts`, the body part of every pixel uint8 [N, H, W], else [0, 0, 0]."""
     N, H, W = len(view), *size
     video = np.empty((N, H, W), np.uint8)
     parts = np.zeros((N, H, W) if want_parts else (0, 0, 0), np.uint8)
     margin = (background.shape[0] - H) // 2
     shapes = (capsules.start, capsules.stop, capsules.front, capsules.radius, capsules.texture)
-    arrays = [np.ascontiguousarray(a, np.float32) for a in shapes]
-    rest = [np.ascontiguousarray(a, np.float32) for a in (view, light, background, shift, boxes)]
-    _render(*arrays, capsules.part.astype(np.uint8), *rest, tone.astype(np.uint8), margin, video, parts)
-    return video, parts if want_parts else None
+    start, stop, front, radius, texture = (np.ascontiguousarray(a, np.float32) for a in shapes)
+    view, light, background, shift, boxes = (np.ascontiguousarray(a, np.float32) for a in (view, light, background, shift, boxes))
+    part, tone = capsules.part.astype(np.uint8), tone.astype(np.uint8)
+    _render(start, stop, front, radius, texture, part, view, light, background, shift, boxes, tone, margin, video, parts)
+    return video, parts
 
 
 @njit(cache=True, fastmath=True)
-def _render(start, stop, front, radius, texture, part, view, light, background, shift, boxes, tone, margin, video, parts):
+def _render(
+    start: np.ndarray, stop: np.ndarray, front: np.ndarray, radius: np.ndarray, texture: np.ndarray, part: np.ndarray, view: np.ndarray,
+    light: np.ndarray, background: np.ndarray, shift: np.ndarray, boxes: np.ndarray, tone: np.ndarray, margin: int, video: np.ndarray,
+    parts: np.ndarray,
+) -> None:  # fmt: skip
     N, H, W = video.shape
     still = not np.any(shift)
     picture, depth = np.empty((H, W), np.float32), np.empty((H, W), np.float32)
@@ -72,7 +79,7 @@ def _render(start, stop, front, radius, texture, part, view, light, background, 
 
 
 @njit(cache=True, fastmath=True)
-def _shifted(background, margin, dx, dy, out):
+def _shifted(background: np.ndarray, margin: int, dx: Number, dy: Number, out: np.ndarray) -> None:
     """The background moved by (dx, dy) pixels, bilinear."""
     H, W = out.shape
     ix, iy = math.floor(-dx), math.floor(-dy)
@@ -87,7 +94,7 @@ def _shifted(background, margin, dx, dy, out):
 
 
 @njit(cache=True, fastmath=True)
-def _develop(picture, y0, y1, x0, x1, tone, out):
+def _develop(picture: np.ndarray, y0: int, y1: int, x0: int, x1: int, tone: np.ndarray, out: np.ndarray) -> None:
     """Blur of the lens (1 2 1 in both directions) and the tone curve."""
     H, W = picture.shape
     for y in range(y0, y1):
@@ -101,7 +108,9 @@ def _develop(picture, y0, y1, x0, x1, tone, out):
 
 
 @njit(cache=True, fastmath=True)
-def _extent(start, stop, radius, view, shift, H, W):
+def _extent(
+    start: np.ndarray, stop: np.ndarray, radius: np.ndarray, view: np.ndarray, shift: np.ndarray, H: int, W: int
+) -> tuple[int, int, int, int]:
     """Rows and columns that all capsules together may touch."""
     x0, x1, y0, y1 = W, 0, H, 0
     for c in range(len(start)):
@@ -111,7 +120,9 @@ def _extent(start, stop, radius, view, shift, H, W):
 
 
 @njit(cache=True, fastmath=True)
-def _bounds(start, stop, radius, view, shift, H, W):
+def _bounds(
+    start: np.ndarray, stop: np.ndarray, radius: np.ndarray, view: np.ndarray, shift: np.ndarray, H: int, W: int
+) -> tuple[int, int, int, int]:
     reach = max(radius[0], radius[1]) * max(radius[2], np.float32(1)) * view[0] + 1
     u, v = view[1] + shift[0], view[2] + shift[1]
     x0 = int(u + view[0] * min(start[0], stop[0]) - reach)
@@ -122,7 +133,7 @@ def _bounds(start, stop, radius, view, shift, H, W):
 
 
 @njit(cache=True, fastmath=True)
-def _axes(start, stop, front):
+def _axes(start: np.ndarray, stop: np.ndarray, front: np.ndarray) -> tuple[Number, Vector, Vector, Vector]:
     """Length of the axis and the local directions across, along, front of a capsule."""
     a0, a1, a2 = stop[0] - start[0], stop[1] - start[1], stop[2] - start[2]
     h = max(np.float32(math.sqrt(a0 * a0 + a1 * a1 + a2 * a2)), np.float32(1e-5))
@@ -134,7 +145,10 @@ def _axes(start, stop, front):
 
 
 @njit(cache=True, fastmath=True)
-def _draw(start, stop, front, radius, texture, part, view, shift, light, picture, depth, labels):
+def _draw(
+    start: np.ndarray, stop: np.ndarray, front: np.ndarray, radius: np.ndarray, texture: np.ndarray, part: int, view: np.ndarray,
+    shift: np.ndarray, light: np.ndarray, picture: np.ndarray, depth: np.ndarray, labels: np.ndarray,
+) -> None:  # fmt: skip
     """One capsule: for every pixel of its bounding box the first hit of the parallel view ray, in local coordinates in which the
     cross-section is a circle (across / width, along, front)."""
     H, W = picture.shape
@@ -165,7 +179,20 @@ def _draw(start, stop, front, radius, texture, part, view, shift, light, picture
 
 
 @njit(cache=True, fastmath=True, inline="always")
-def _hit(ox, oy, oz, dx, dy, dz, qa, r0, r1, slope, h, cap):
+def _hit(
+    ox: Number,
+    oy: Number,
+    oz: Number,
+    dx: Number,
+    dy: Number,
+    dz: Number,
+    qa: Number,
+    r0: Number,
+    r1: Number,
+    slope: Number,
+    h: Number,
+    cap: Number,
+) -> tuple[Number, int]:
     """Distance along the ray (towards the camera) of the nearest point of the capsule and which surface: 0 side, -1 / 1 ends."""
     best, end = np.float32(-1e9), 0
     edge = r0 + slope * oy
@@ -188,7 +215,7 @@ def _hit(ox, oy, oz, dx, dy, dz, qa, r0, r1, slope, h, cap):
 
 
 @njit(cache=True, fastmath=True)
-def _grey(texture, x, y, z, radius):
+def _grey(texture: np.ndarray, x: Number, y: Number, z: Number, radius: np.ndarray) -> Number:
     """Grey level of the cloth at a point of the surface; the pattern is fixed to the capsule and so moves with the body."""
     kind, frequency, share, phase = int(texture[0]), texture[3], texture[4], texture[5]
     first = True
@@ -217,7 +244,7 @@ def _grey(texture, x, y, z, radius):
 
 
 @njit(cache=True, fastmath=True)
-def _occlude(box, shift, picture, labels):
+def _occlude(box: np.ndarray, shift: np.ndarray, picture: np.ndarray, labels: np.ndarray) -> None:
     """A flat, shaded, perhaps striped rectangle in front of everything; part 255."""
     H, W = picture.shape
     x0, y0 = box[0] + shift[0], box[1] + shift[1]

@@ -59,7 +59,7 @@ def draw_shot(rng: np.random.Generator, camera: Camera, yaw_jitter: float) -> Sh
     """One tracklet of a camera."""
     u = rng.uniform
     positive, negative = np.clip(camera.threshold * np.exp(rng.normal(0, 0.06, 2)), 0.2, 0.4)
-    wobble = tuple((u(0, 1.2), u(0.4, 1.6), u(0, 1)) for _ in range(2))
+    wobble = [(u(0, 1.2), u(0.4, 1.6), u(0, 1)) for _ in range(2)]
     return Shot(
         yaw=camera.yaw + u(-yaw_jitter, yaw_jitter),
         gain=camera.gain * np.exp(rng.normal(0, 0.07)),
@@ -69,11 +69,13 @@ def draw_shot(rng: np.random.Generator, camera: Camera, yaw_jitter: float) -> Sh
         phase=u(0, 1),
         pace=float(np.exp(rng.normal(0, 0.04))),
         shift=(float(np.clip(rng.normal(0, 2.8), -6, 6)), float(np.clip(rng.normal(0, 2.8), -6, 6))),
-        wobble=wobble,
+        wobble=(wobble[0], wobble[1]),
     )
 
 
-def filmed(capsules: Capsules, joints: np.ndarray, camera: Camera, shot: Shot, tall: float, size: tuple[int, int]):
+def filmed(
+    capsules: Capsules, joints: np.ndarray, camera: Camera, shot: Shot, tall: float, size: tuple[int, int]
+) -> tuple[Capsules, np.ndarray, np.ndarray]:
     """The capsules in the camera's frame, the view [N, 3] of `render`, the pelvis [N, 2] in pixels from an arbitrary origin."""
     yaw, pitch = np.radians((shot.yaw, camera.pitch))
     s, c, sp, cp = np.sin(yaw), np.cos(yaw), np.sin(pitch), np.cos(pitch)
@@ -81,11 +83,11 @@ def filmed(capsules: Capsules, joints: np.ndarray, camera: Camera, shot: Shot, t
     root = joints[:, JOINTS.index("pelvis")] @ turn.T  # [N, 3]
     base = size[0] * shot.size / (1.75**0.5 * tall**0.5)  # pixels per metre: a person's box is half-way fitted to the height
     scale = base * camera.distance / (camera.distance - (root[:, 2] - root[:, 2].mean()))
-    moved = [a @ turn.T for a in (capsules.start, capsules.stop, capsules.front)]
+    start, stop, front = (a @ turn.T for a in (capsules.start, capsules.stop, capsules.front))
     # The scale changes about the pelvis at half way, which stays in place.
     view = np.stack([scale, -scale * root[:, 0].mean(), scale * root[:, 1].mean()], -1)
     path = np.stack([view[:, 1] + scale * root[:, 0], view[:, 2] - scale * root[:, 1]], -1)
-    return Capsules(*moved, capsules.radius, capsules.texture, capsules.part), view, path
+    return Capsules(start, stop, front, capsules.radius, capsules.texture, capsules.part), view, path
 
 
 def follow(path: np.ndarray, times: np.ndarray, shot: Shot, size: tuple[int, int]) -> np.ndarray:
@@ -131,7 +133,7 @@ def backdrop(wide: np.ndarray, rng: np.random.Generator, size: tuple[int, int]) 
     """The part of a panorama behind one tracklet, `size` + 2 MARGIN, with a jitter of place and light."""
     H, W = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
     y, x = rng.random(2)
-    light = np.exp(rng.normal(0, 0.15) + 0.15 * _blotches(rng, *wide.shape, 60))
+    light = np.exp(rng.normal(0, 0.15) + 0.15 * _blotches(rng, wide.shape[0], wide.shape[1], 60))
     out = np.clip(wide * light, 0.04, 0.9).astype(np.float32)
     out = np.pad(out, ((0, max(H - out.shape[0], 0)), (0, max(W - out.shape[1], 0))), mode="reflect")
     # Placed by its centre, so that the size of the picture (the walking speed) does not change what stands behind the middle.

@@ -91,10 +91,10 @@ def _field(buffer: bytes, number: int) -> int:
 
 def _streams(description: str) -> dict[int, tuple[str, tuple[int, int] | None]]:
     """Number of a stream -> (kind, (width, height) if stated)."""
-    found = {}
+    found: dict[int, tuple[str, tuple[int, int] | None]] = {}
     for node in ElementTree.fromstring(description).iterfind("./node[@name='outInfo']/node"):
-        size = [node.findtext(f"./node[@name='info']/attr[@key='size{axis}']", "") for axis in "XY"]
-        stated = tuple(map(int, size)) if all(text.isdecimal() and text.isascii() for text in size) else None
+        width, height = (node.findtext(f"./node[@name='info']/attr[@key='size{axis}']", "") for axis in "XY")
+        stated = (int(width), int(height)) if all(text.isdecimal() and text.isascii() for text in (width, height)) else None
         number = node.get("name", "")
         if not (number.isdecimal() and number.isascii()):
             raise IndexError(f"a stream has the number {number!r}")

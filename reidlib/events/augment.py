@@ -11,6 +11,8 @@ import numpy as np
 
 from reidlib.events.stream import Events
 
+Range = tuple[float, float]
+
 
 def generator(seed: int, index: int, name: str) -> np.random.Generator:
     """The random numbers of one augmentation (`name`) for one sample (`index`) of one run (`seed`)."""
@@ -61,7 +63,7 @@ def event_drop(events: Events, seed: int, index: int, largest: float = 0.3) -> E
     return events.take(rng.random(len(events), np.float32) >= share) if share > 0 else events
 
 
-def erase(events: Events, seed: int, index: int, probability: float = 0.5, area=(0.02, 0.4), aspect=(0.3, 3.3)) -> Events:
+def erase(events: Events, seed: int, index: int, probability: float = 0.5, area: Range = (0.02, 0.4), aspect: Range = (0.3, 3.3)) -> Events:
     """Drop the events in one random box, with the given probability: an occlusion.
 
     area: range of the box's share of the sensor's area. aspect: range of its height / width, drawn evenly on the log scale. A box
@@ -77,7 +79,9 @@ def erase(events: Events, seed: int, index: int, probability: float = 0.5, area=
     return events.take(outside)
 
 
-def erased_box(width: int, height: int, seed: int, index: int, area=(0.02, 0.4), aspect=(0.3, 3.3)) -> tuple[int, int, int, int]:
+def erased_box(
+    width: int, height: int, seed: int, index: int, area: Range = (0.02, 0.4), aspect: Range = (0.3, 3.3)
+) -> tuple[int, int, int, int]:
     """left, top, right, bottom (the latter two excluded) of the box that `erase` empties."""
     rng = generator(seed, index, "erased_box")
     surface = rng.uniform(*area) * width * height
@@ -123,7 +127,9 @@ class Geometry:
     box: tuple[int, int, int, int] | None = None
 
 
-def geometry(width: int, height: int, seed: int, index: int, probability: float, pixels: tuple[int, int], erased: float, area) -> Geometry:
+def geometry(
+    width: int, height: int, seed: int, index: int, probability: float, pixels: tuple[int, int], erased: float, area: Range
+) -> Geometry:
     """What `flip(probability)`, `crop(pixels)` and `erase(erased, area)` do to the events of this sensor, seed and index."""
     box = erased_box(width, height, seed, index, area) if _happens(erased, seed, index, "erase") else None
     return Geometry(_happens(probability, seed, index, "flip"), *crop_offset(seed, index, pixels), box)
@@ -134,7 +140,7 @@ def _happens(probability: float, seed: int, index: int, name: str) -> bool:
     return bool(generator(seed, index, name).random() < probability)
 
 
-def _replaced(events: Events, **columns) -> Events:
+def _replaced(events: Events, **columns: np.ndarray) -> Events:
     parts = {name: columns.get(name, getattr(events, name)) for name in "xytp"}
     return Events._trusted(**parts, width=events.width, height=events.height)
 
@@ -144,7 +150,7 @@ def _check_share(name: str, value: float) -> None:
         raise ValueError(f"{name} must be from 0 to 1, got {value!r}")
 
 
-def _check_range(name: str, value, most: float) -> None:
+def _check_range(name: str, value: Range, most: float) -> None:
     if len(value) != 2 or not 0 < value[0] <= value[1] <= most or not math.isfinite(value[1]):
         limit = f" <= {most:g}" if most < math.inf else ""
         raise ValueError(f"{name} must be a range (low, high) with 0 < low <= high{limit}, got {value!r}")

@@ -1,6 +1,8 @@
 """Noise filters: pure functions from events to fewer events. The work is done by EventCV; the tests hold it to plain loops."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import eventcv
 import numpy as np
@@ -35,7 +37,7 @@ def hot_pixels(events: Events, deviations: float = 3.0) -> Events:
     return _filtered(events, lambda stream: stream.hot_pixel_filter(float(deviations)))
 
 
-def _filtered(events: Events, apply) -> Events:
+def _filtered(events: Events, apply: Callable[[Any], Any]) -> Events:  # of EventCV's streams, which have no types
     if not len(events):
         return events
     start = events.t[0]  # EventCV takes columns as float64, which holds the time since the start exactly

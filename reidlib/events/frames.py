@@ -1,6 +1,7 @@
 """Events as dense arrays: event frames (counts), voxel grids, and the scaling of counts."""
 
 import operator
+from typing import SupportsIndex
 
 import numba
 import numpy as np
@@ -8,9 +9,12 @@ import numpy as np
 from reidlib.events.stream import Events
 
 SCALES = ("log", "raw", "binary")
+Time = SupportsIndex  # whole microseconds, Python's or numpy's
 
 
-def event_frames(events: Events, steps: int, t_start=None, t_stop=None, size: tuple[int, int] | None = None) -> np.ndarray:
+def event_frames(
+    events: Events, steps: int, t_start: Time | None = None, t_stop: Time | None = None, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Count the events of [t_start, t_stop) in `steps` bins of equal duration: float32 [T, 2, H, W], channel 0 OFF, 1 ON.
 
     t_start, t_stop: microseconds; by default the first event's time and the last one's + 1. An event at time t lands in bin
@@ -28,7 +32,9 @@ def event_frames(events: Events, steps: int, t_start=None, t_stop=None, size: tu
     return counts.reshape(steps, 2, height, width)
 
 
-def voxel_grid(events: Events, bins: int, t_start=None, t_stop=None, size: tuple[int, int] | None = None) -> np.ndarray:
+def voxel_grid(
+    events: Events, bins: int, t_start: Time | None = None, t_stop: Time | None = None, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Signed voxel grid, float32 [bins, H, W]: each event adds its polarity (-1 or +1), shared between the two nearest bins.
 
     An event at t lies at (t - t_start) / (t_stop - 1 - t_start) * (bins - 1) on the axis of bins, and a bin at distance d < 1 gets
@@ -79,17 +85,17 @@ def _scale_log(clip: np.ndarray) -> None:
         clip /= np.percentile(happened, 99)
 
 
-def _whole(name: str, value, least: int) -> int:
+def _whole(name: str, value: SupportsIndex, least: int) -> int:
     try:
-        value = operator.index(value)
+        number = operator.index(value)
     except TypeError:
         raise ValueError(f"{name} must be a whole number, got {value!r}") from None
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return value
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
 
 
-def _window(events: Events, t_start, t_stop) -> tuple[int, int]:
+def _window(events: Events, t_start: Time | None, t_stop: Time | None) -> tuple[int, int]:
     """The window in microseconds as Python integers (their products cannot overflow)."""
     first, last = (int(events.t[0]), int(events.t[-1])) if len(events) else (None, None)
     least = -(2**63)
@@ -104,7 +110,7 @@ def _window(events: Events, t_start, t_stop) -> tuple[int, int]:
     return start, stop
 
 
-def _size(events: Events, size) -> tuple[int, int]:
+def _size(events: Events, size: tuple[int, int] | None) -> tuple[int, int]:
     if size is None:
         return events.height, events.width
     if len(size) != 2:
@@ -129,7 +135,9 @@ def _clip_int64(times: list[int]) -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(x, y, p, limits, counts, columns, rows, scaled):
+def _count(
+    x: np.ndarray, y: np.ndarray, p: np.ndarray, limits: np.ndarray, counts: np.ndarray, columns: np.ndarray, rows: np.ndarray, scaled: bool
+) -> None:
     size, width, two = np.uint32(counts.shape[2]), np.uint32(len(columns)), np.uint32(2)
     here = np.zeros(two * size, np.uint32)  # OFF and ON
     for k in range(len(counts)):
@@ -142,7 +150,10 @@ def _count(x, y, p, limits, counts, columns, rows, scaled):
 
 
 @numba.njit(cache=True, nogil=True)
-def _spread(x, y, t, p, limits, start, per_microsecond, grid, columns, rows, scaled):
+def _spread(
+    x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray, limits: np.ndarray, start: int, per_microsecond: float, grid: np.ndarray,
+    columns: np.ndarray, rows: np.ndarray, scaled: bool,
+) -> None:  # fmt: skip
     size, width = np.uint32(grid.shape[1]), np.uint32(len(columns))
     one, two, zero = np.float32(1), np.float32(2), np.float32(0)
     here = np.zeros((size, 2), np.float32)  # for this bin and for the next one

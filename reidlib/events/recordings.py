@@ -1,10 +1,13 @@
 """Recordings on disk: every format that EventCV reads (and AEDAT 4, see there), checked, with nothing dropped or guessed in silence."""
 
+import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import eventcv
 import h5py
@@ -19,12 +22,12 @@ TEXT_FORMATS = (".txt", ".csv")
 HDF5_FORMATS = (".h5", ".hdf5")
 WRITABLE_FORMATS = (".npz", ".h5", ".hdf5", ".txt")
 READABLE_FORMATS = (*TEXT_FORMATS, ".npz", *HDF5_FORMATS, ".raw", ".dat", ".aedat", ".aedat4", ".bag")
-MICROSECONDS = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": Fraction(1, 1000)}  # per unit of time
+MICROSECONDS: dict[str, int | Fraction] = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": Fraction(1, 1000)}  # per unit of time
 _SIZE_LINE = re.compile(rb"\s*(\d+)\s+(\d+)\s*$")
 _SIZE_COMMENT = re.compile(rb"#\s*width\s+(\d+)\s+height\s+(\d+)\s*$")
 
 
-def read(path, *, width: int | None = None, height: int | None = None, time_unit: str | float | None = None) -> Events:
+def read(path: str | os.PathLike, *, width: int | None = None, height: int | None = None, time_unit: str | float | None = None) -> Events:
     """Read a recording, its format told by the extension: npz, txt, csv, h5, hdf5, raw (EVT2, EVT3), dat, aedat, aedat4, bag.
 
     width, height: the sensor, where the file does not state it or states it wrongly. Without either, the smallest sensor that holds
@@ -41,16 +44,17 @@ def read(path, *, width: int | None = None, height: int | None = None, time_unit
         raise ValueError(f"{path}: unknown format {path.suffix!r}; the known ones are {', '.join(READABLE_FORMATS)}")
     if (width is None) != (height is None):
         raise ValueError(f"give both width and height of the sensor or neither, got width={width} and height={height}")
-    size = None if width is None else (width, height)
+    size = None if width is None or height is None else (width, height)
     reader = _read_text if path.suffix.lower() in TEXT_FORMATS else _read_binary
     empty = f"{path} holds no events: was the recording interrupted, or everything filtered out?"
     if path.stat().st_size == 0:
         raise ValueError(empty)
-    columns, size = reader(path, size, None if time_unit is None else _microseconds(time_unit))
+    columns, sensor = reader(path, size, None if time_unit is None else _microseconds(time_unit))
     if not len(columns):
         raise ValueError(empty)
+    x, y, t, p = columns.T
     try:
-        return Events(*columns.T, *size)
+        return Events(x, y, t, p, *sensor)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -60,8 +64,9 @@ class Recording:
 
     `width`, `height`: the sensor. `span`: times of the first and the last event, in microseconds. Errors as `read`."""
 
-    def __init__(self, path):
-        self.path, self._whole = Path(path), None
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self._whole: Events | None = None
         if self.path.suffix.lower() not in (*HDF5_FORMATS, ".raw") or not self.path.is_file() or not self.path.stat().st_size:
             self._whole = read(self.path)
             self.width, self.height = self._whole.width, self._whole.height
@@ -74,20 +79,21 @@ class Recording:
         self._reader = _load(self.path, eventcv.open, sensor_size=(LARGEST_SENSOR, LARGEST_SENSOR), **options)
         if not self._reader.n_events:
             raise ValueError(f"{self.path} holds no events: was the recording interrupted, or everything filtered out?")
-        self.span = tuple(int(side) for side in self._reader.time_span("us"))
+        first, last = self._reader.time_span("us")
+        self.span = int(first), int(last)
 
     def read(self, t_start: int, t_stop: int) -> Events:
         """The events with t_start <= t < t_stop (microseconds), their times as in the file."""
         if self._whole is not None:
             return self._whole.window(t_start, t_stop)
-        columns = _columns(_load(self.path, lambda _: self._reader.slice(t0_us=t_start, t1_us=t_stop)))
+        x, y, t, p = _columns(_load(self.path, lambda _: self._reader.slice(t0_us=t_start, t1_us=t_stop))).T
         try:
-            return Events(*columns.T, self.width, self.height)
+            return Events(x, y, t, p, self.width, self.height)
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from error
 
 
-def write(events: Events, path) -> None:
+def write(events: Events, path: str | os.PathLike) -> None:
     """Write a recording as npz, h5, hdf5 or txt (rows `t x y p` in microseconds under a comment with the sensor's size).
 
     The file appears whole or not at all, and `read` gives back the same events. Raises ValueError for other formats, for a
@@ -120,9 +126,9 @@ def _microseconds(time_unit: str | float) -> Fraction:
     return Fraction(str(time_unit))
 
 
-def _load(path: Path, load=eventcv.load, source: Path | None = None, **options):
+def _load(path: Path, load: Callable[..., Any] = eventcv.load, source: Path | None = None, /, **options: object) -> Any:
     """EventCV's `load` (or another of its readers), its errors told with the path and what usually causes them. source: the file that is
-    read in the place of `path`."""
+    read in the place of `path`. What EventCV returns has no types."""
     try:
         return load(str(source or path), **options)
     except BaseException as error:
@@ -134,7 +140,7 @@ def _load(path: Path, load=eventcv.load, source: Path | None = None, **options):
         raise ValueError(f"{path} cannot be read: {message} ({cause})") from error
 
 
-def _columns(stream) -> np.ndarray:
+def _columns(stream: Any) -> np.ndarray:
     """int64 [N, 4] of x, y, t, p; EventCV's unsigned integers hold negative times as two's complement."""
     return stream.numpy().view(np.int64)
 
@@ -150,7 +156,7 @@ def _scale_times(columns: np.ndarray, factor: Fraction, path: Path) -> np.ndarra
     return columns
 
 
-def _read_text(path: Path, size, unit: Fraction | None) -> tuple[np.ndarray, tuple[int, int]]:
+def _read_text(path: Path, size: tuple[int, int] | None, unit: Fraction | None) -> tuple[np.ndarray, tuple[int, int]]:
     with open(path, "rb") as file:
         first = file.readline()
         fractions = any(b"." in line.split(b"#")[0] for line in (first, *file))
@@ -166,22 +172,22 @@ def _read_text(path: Path, size, unit: Fraction | None) -> tuple[np.ndarray, tup
                 shutil.copyfileobj(file, copy)
         # EventCV rounds to whole microseconds: fractions are read as if they were seconds, then scaled, and lose nothing.
         for name in ("s", "us") if fractions else ("us",):
-            stream = _load(path, source=source, time_unit=name)
+            stream = _load(path, eventcv.load, source, time_unit=name)
             columns = _columns(stream)
             if len(columns) and columns[:, 2].max() < 2**62:  # else too late for that detour
                 break
-    found = tuple(int(side) for side in stated.groups()) if stated else stream.sensor_size
+    found = (int(stated[1]), int(stated[2])) if stated else stream.sensor_size
     return _scale_times(columns, unit / MICROSECONDS[name], path), size or found
 
 
-def _read_binary(path: Path, size, unit: Fraction | None) -> tuple[np.ndarray, tuple[int, int]]:
+def _read_binary(path: Path, size: tuple[int, int] | None, unit: Fraction | None) -> tuple[np.ndarray, tuple[int, int]]:
     stored = path.suffix.lower() in (".npz", *HDF5_FORMATS)
     if unit is not None and not stored:
         raise ValueError(f"{path}: {path.suffix} files state their unit of time; leave time_unit={float(unit):g} out")
     if path.suffix.lower() == ".aedat4":
         columns, stated = read_aedat4(path)
-        found = size or stated or tuple(int(side) + 1 for side in columns[:, :2].max(axis=0, initial=0))
-        return columns, found
+        right, bottom = columns[:, :2].max(axis=0, initial=0)
+        return columns, size or stated or (int(right) + 1, int(bottom) + 1)
     check_whole(path)
     options = {"time_unit": "us"} if unit is not None or not _states_unit(path) else {}
     stream = _load(path, sensor_size=size, **options)

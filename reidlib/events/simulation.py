@@ -36,7 +36,7 @@ class SimulatorSettings:
     upsample: str | int = "off"
     max_upsample: int = 64
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("positive_threshold", "negative_threshold"):
             self._check(name, 0.01, 10.0, "a change of log intensity; real cameras have 0.1 to 0.5")
         self._check("threshold_spread", 0.0, min(self.positive_threshold, self.negative_threshold) / 2, "at most half the threshold")
@@ -60,7 +60,7 @@ REALISTIC = SimulatorSettings()
 IDEAL = SimulatorSettings(threshold_spread=0.0, cutoff_hz=0.0, leak_rate_hz=0.0, shot_noise_rate_hz=0.0, refractory_us=0)
 
 
-def simulate(source, fps: float | None = None, settings: SimulatorSettings = REALISTIC, seed: int = 0) -> Events:
+def simulate(source: np.ndarray | str | Path, fps: float | None = None, settings: SimulatorSettings = REALISTIC, seed: int = 0) -> Events:
     """The events that an event camera would have made, looking at a video.
 
     source: frames [N, H, W] or [N, H, W, 3], uint8 or float from 0 to 1 (sRGB, as displays show them), with `fps` frames per second;
@@ -68,11 +68,13 @@ def simulate(source, fps: float | None = None, settings: SimulatorSettings = REA
     makes no events. The same source, settings and seed give the same events, whatever the number of cores.
     Raises ValueError for frames of another shape, type or range and for a bad rate; FileNotFoundError for a missing video or ffmpeg.
     Source: Hu et al., "v2e: From Video Frames to Realistic DVS Events", CVPRW 2021, as implemented by EventCV."""
-    frames = None if isinstance(source, (str, Path)) else _check_frames(source, fps)
-    if frames is None:
+    frames: np.ndarray | None = None
+    if isinstance(source, (str, Path)):
         _check_video(Path(source), fps)
-    elif len(frames) < 2:  # nothing changes
-        return Events.empty(frames.shape[2], frames.shape[1])
+    else:
+        frames = _check_frames(source, fps)
+        if len(frames) < 2:  # nothing changes
+            return Events.empty(frames.shape[2], frames.shape[1])
     try:
         stream = eventcv.simulate(str(source) if frames is None else frames, fps=fps, seed=_check_seed(seed), **_options(settings))
     except (ValueError, OSError, RuntimeError) as error:
@@ -85,15 +87,15 @@ def simulate(source, fps: float | None = None, settings: SimulatorSettings = REA
     return Events(*_columns(stream.numpy()), width, height)
 
 
-def _columns(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+def _columns(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Rows of EventCV, uint64 x, y, t (microseconds), p -> columns of the types that `Events` keeps, in one pass over memory."""
-    columns = tuple(np.empty(len(rows), kind) for kind in (np.uint16, np.uint16, np.int64, np.uint8))
-    _split(rows, *columns)
-    return columns
+    x, y, t, p = (np.empty(len(rows), kind) for kind in (np.uint16, np.uint16, np.int64, np.uint8))
+    _split(rows, x, y, t, p)
+    return x, y, t, p
 
 
 @numba.njit(cache=True, nogil=True)
-def _split(rows, x, y, t, p):
+def _split(rows: np.ndarray, x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray) -> None:
     for i in range(len(rows)):
         x[i], y[i], t[i], p[i] = rows[i, 0], rows[i, 1], rows[i, 2], rows[i, 3]
 
@@ -111,7 +113,7 @@ def _check_seed(seed: int) -> int:
     return int(seed)
 
 
-def _check_frames(source, fps) -> np.ndarray:
+def _check_frames(source: np.ndarray, fps: float | None) -> np.ndarray:
     frames = np.asarray(source)
     if frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[3] != 3) or 0 in frames.shape[1:]:
         raise ValueError(f"frames must be [N, H, W] or [N, H, W, 3], got shape {frames.shape}")
@@ -128,7 +130,7 @@ def _check_frames(source, fps) -> np.ndarray:
     return frames
 
 
-def _check_video(path: Path, fps) -> None:
+def _check_video(path: Path, fps: float | None) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"no video at {path}")
     if fps is not None:

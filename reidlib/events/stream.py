@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 LARGEST_SENSOR = 65535  # coordinates are uint16
-_COLUMNS = {"x": np.uint16, "y": np.uint16, "t": np.int64, "p": np.uint8}
+_COLUMNS: dict[str, type[np.integer]] = {"x": np.uint16, "y": np.uint16, "t": np.int64, "p": np.uint8}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class Events:
     width: int
     height: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("width", "height"):
             object.__setattr__(self, name, _sensor_side(name, getattr(self, name)))
         columns = {name: _integers(name, getattr(self, name)) for name in _COLUMNS}
@@ -41,7 +42,7 @@ class Events:
             object.__setattr__(self, name, np.ascontiguousarray(columns[name], kind))
 
     @classmethod
-    def from_arrays(cls, x, y, t, p, width: int, height: int) -> "Events":
+    def from_arrays(cls, x: ArrayLike, y: ArrayLike, t: ArrayLike, p: ArrayLike, width: int, height: int) -> "Events":
         """Events from any integer arrays, with polarity as 0/1 or as -1/+1 (-1 and 0 mean OFF, but not both in one recording)."""
         p = _integers("p", p)
         if len(p) and p.min() < 0:
@@ -49,15 +50,16 @@ class Events:
             if bad.size:
                 raise ValueError(f"polarity {p[bad[0]]} in row {bad[0]}: a recording uses either 0/1 or -1/+1")
             p = p > 0
-        return cls(x, y, t, p, width, height)
+        return cls(np.asarray(x), np.asarray(y), np.asarray(t), p, width, height)
 
     @classmethod
     def empty(cls, width: int, height: int) -> "Events":
         """A recording in which nothing happened."""
-        return cls(*(np.zeros(0, kind) for kind in _COLUMNS.values()), width, height)
+        x, y, t, p = (np.zeros(0, kind) for kind in _COLUMNS.values())
+        return cls(x, y, t, p, width, height)
 
     @classmethod
-    def _trusted(cls, x, y, t, p, width: int, height: int) -> "Events":
+    def _trusted(cls, x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray, width: int, height: int) -> "Events":
         """Columns that are right by construction (parts of valid events): no checks, no copies."""
         events = object.__new__(cls)
         events.__dict__.update(x=x, y=y, t=t, p=p, width=width, height=height)
@@ -72,8 +74,6 @@ class Events:
         sizes = (self.width, self.height) == (other.width, other.height)
         return sizes and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _COLUMNS)
 
-    __hash__ = None
-
     def __repr__(self) -> str:
         return f"Events({len(self):,} events, {self.width} x {self.height}, {self.duration:.3f} s)"
 
@@ -87,14 +87,14 @@ class Events:
         first, last = np.searchsorted(self.t, (t_start, t_stop))
         return self.take(slice(first, max(first, last)))
 
-    def take(self, rows) -> "Events":
+    def take(self, rows: np.ndarray | slice) -> "Events":
         """The events of a slice, a boolean mask or ascending indices; a slice gives views."""
         if isinstance(rows, np.ndarray) and rows.dtype == bool:
             rows = np.flatnonzero(rows)  # numpy applies indices to four columns faster than a mask
         return Events._trusted(self.x[rows], self.y[rows], self.t[rows], self.p[rows], self.width, self.height)
 
 
-def _sensor_side(name: str, value) -> int:
+def _sensor_side(name: str, value: object) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise ValueError(f"sensor {name} must be a whole number of pixels, got {value!r}")
     if not 1 <= value <= LARGEST_SENSOR:
@@ -102,7 +102,7 @@ def _sensor_side(name: str, value) -> int:
     return int(value)
 
 
-def _integers(name: str, values) -> np.ndarray:
+def _integers(name: str, values: ArrayLike) -> np.ndarray:
     column = np.asarray(values)
     if column.size == 0 and column.dtype == np.float64:  # np.asarray([])
         column = column.astype(_COLUMNS[name])

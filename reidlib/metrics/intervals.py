@@ -1,8 +1,10 @@
 """Bootstrap confidence intervals of mean scores and of paired differences between two systems."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 CHUNK = 1 << 14  # resampled positions held at once: fits the cache, bounds the memory
 
@@ -23,11 +25,13 @@ class Interval:
         """Whether zero lies outside: for a difference, whether it is told from none at this level."""
         return self.low > 0 or self.high < 0
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 
-def bootstrap_interval(values, groups=None, level=0.95, draws=10_000, seed=0) -> Interval:
+def bootstrap_interval(
+    values: ArrayLike, groups: ArrayLike | None = None, level: float = 0.95, draws: int = 10_000, seed: int = 0
+) -> Interval:
     """Percentile bootstrap interval of the mean of `values` [n]. NaN values (queries without a valid match) are left out and counted.
 
     groups: [n] labels, one per value. Queries of one person are not independent: with groups whole groups are resampled (cluster
@@ -41,7 +45,10 @@ def bootstrap_interval(values, groups=None, level=0.95, draws=10_000, seed=0) ->
     return _interval(values[None], lambda means, rng: means[:, 0], groups, level, draws, seed)
 
 
-def paired_difference(a, b, groups=None, level=0.95, draws=10_000, seed=0, resample_seeds=False) -> Interval:
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, groups: ArrayLike | None = None, level: float = 0.95, draws: int = 10_000, seed: int = 0,
+    resample_seeds: bool = False,
+) -> Interval:  # fmt: skip
     """Interval of mean(a - b), paired query by query: a and b are drawn together, so what is common to both cancels.
 
     a, b: [n] scores of the same n queries in the same order, or [seeds, n] (the numbers of seeds may differ): each query is averaged over
@@ -55,7 +62,7 @@ def paired_difference(a, b, groups=None, level=0.95, draws=10_000, seed=0, resam
     if not resample_seeds:
         return _interval((a.mean(axis=0) - b.mean(axis=0))[None], lambda means, rng: means[:, 0], groups, level, draws, seed)
 
-    def difference(means, rng):  # means [draws, seeds of a + seeds of b]
+    def difference(means: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # means [draws, seeds of a + seeds of b]
         left, right = means[:, : len(a)], means[:, len(a) :]
         return _resampled(left, rng) - _resampled(right, rng)
 
@@ -63,7 +70,10 @@ def paired_difference(a, b, groups=None, level=0.95, draws=10_000, seed=0, resam
     return _interval(np.concatenate([a, b]), difference, groups, level, draws, seed, observed)
 
 
-def _interval(rows, statistic, groups, level, draws, seed, observed=(1.0,)):
+def _interval(
+    rows: np.ndarray, statistic: Callable[[np.ndarray, np.random.Generator], np.ndarray], groups: ArrayLike | None, level: float,
+    draws: int, seed: int, observed: ArrayLike = (1.0,),
+) -> Interval:  # fmt: skip
     """Interval of `statistic(means of the rows [draws, R], rng)`; the estimate itself is the mean of each row weighted by `observed`."""
     if not 0 < level < 1 or draws < 1:
         raise ValueError(f"level={level} must lie between 0 and 1 and draws={draws} be at least 1")
@@ -87,7 +97,7 @@ def _interval(rows, statistic, groups, level, draws, seed, observed=(1.0,)):
     return Interval(float(mean), float(low), float(high), level, int(kept.sum()), int((~kept).sum()))
 
 
-def _group_codes(groups, count):
+def _group_codes(groups: ArrayLike | None, count: int) -> np.ndarray:
     if groups is None:
         return np.arange(count)
     groups = np.asarray(groups)
@@ -96,7 +106,7 @@ def _group_codes(groups, count):
     return np.unique(groups, return_inverse=True)[1]
 
 
-def _resampled_means(sums, sizes, draws, rng):
+def _resampled_means(sums: np.ndarray, sizes: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
     """Means [draws, R] over groups drawn with replacement; sums [R, groups], sizes [groups]."""
     units = len(sizes)
     narrow = np.uint16 if units <= 1 << 16 else np.int64
@@ -111,7 +121,7 @@ def _resampled_means(sums, sizes, draws, rng):
     return means
 
 
-def _resampled(means, rng):
+def _resampled(means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Mean over columns drawn with replacement, anew in each row."""
     picks = rng.integers(0, means.shape[1], means.shape)
     return np.take_along_axis(means, picks, axis=1).mean(axis=1)

@@ -7,6 +7,7 @@ times faster than an argsort), and a binary search finds for each match how many
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 TIES = ("average", "stable")
 BLOCK = 1 << 20  # distances sorted at once; bounds the memory beside the caller's matrix
@@ -37,7 +38,10 @@ class Ranking:
         return float(np.nanmean(self.inverse_negative_penalty))
 
 
-def rank(distances, query_ids, gallery_ids, query_cameras=None, gallery_cameras=None, ties="average", max_rank=50) -> Ranking:
+def rank(
+    distances: ArrayLike, query_ids: ArrayLike, gallery_ids: ArrayLike, query_cameras: ArrayLike | None = None,
+    gallery_cameras: ArrayLike | None = None, ties: str = "average", max_rank: int = 50,
+) -> Ranking:  # fmt: skip
     """Rank the gallery for every query, nearest first, and score the ranks.
 
     distances: [Q, G], smaller is nearer. query_ids [Q], gallery_ids [G]: numbers or strings. Gallery entries with the query's
@@ -57,8 +61,7 @@ def rank(distances, query_ids, gallery_ids, query_cameras=None, gallery_cameras=
     people = _codes("ids", query_ids, gallery_ids, distances.shape)
     if (query_cameras is None) != (gallery_cameras is None):
         raise ValueError("cameras are given for only one of query and gallery; give both or neither")
-    cameras = (None, None) if query_cameras is None else (query_cameras, gallery_cameras)
-    cameras = _cameras(*cameras, distances.shape)
+    cameras = _cameras(query_cameras, gallery_cameras, distances.shape)
 
     queries, gallery = distances.shape
     precision, penalty, hits = np.full(queries, np.nan), np.full(queries, np.nan), np.full((queries, min(int(max_rank), gallery)), np.nan)
@@ -81,7 +84,7 @@ def rank(distances, query_ids, gallery_ids, query_cameras=None, gallery_cameras=
     return Ranking(np.nanmean(hits, axis=0), precision, penalty, hits, excluded)
 
 
-def cosine_distances(queries, gallery) -> np.ndarray:
+def cosine_distances(queries: ArrayLike, gallery: ArrayLike) -> np.ndarray:
     """1 - cosine similarity of every pair of rows: [Q, D] and [G, D] -> [Q, G], between 0 and 2.
 
     A zero vector has no direction: its distance to everything is 1, another zero vector included. float32 when both are
@@ -96,7 +99,7 @@ def cosine_distances(queries, gallery) -> np.ndarray:
     return np.clip(similarity, 0, 2, out=similarity)
 
 
-def _unit_rows(features, dtype):
+def _unit_rows(features: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     features = features.astype(dtype)
     if not np.isfinite(features).all():
         row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
@@ -109,7 +112,7 @@ def _unit_rows(features, dtype):
     return features
 
 
-def _as_matrix(distances):
+def _as_matrix(distances: ArrayLike) -> np.ndarray:
     distances = np.asarray(distances)
     if distances.ndim != 2:
         raise ValueError(f"distances must be [queries, gallery], not {distances.shape}")
@@ -118,7 +121,7 @@ def _as_matrix(distances):
     return distances
 
 
-def _finite(distances, start):
+def _finite(distances: np.ndarray, start: int) -> np.ndarray:
     """Floating-point copy of a block of rows, checked."""
     values = distances.astype(distances.dtype if distances.dtype in (np.float32, np.float64) else np.float64)
     if not np.isfinite(values).all():
@@ -128,7 +131,7 @@ def _finite(distances, start):
     return values
 
 
-def _codes(what, query, gallery, shape):
+def _codes(what: str, query: ArrayLike, gallery: ArrayLike, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Labels of any kind as int64 codes that are equal where the labels are."""
     query, gallery = np.asarray(query), np.asarray(gallery)
     if query.shape != shape[:1] or gallery.shape != shape[1:]:
@@ -137,9 +140,9 @@ def _codes(what, query, gallery, shape):
     return codes[: shape[0]], codes[shape[0] :]
 
 
-def _cameras(query, gallery, shape):
+def _cameras(query: ArrayLike | None, gallery: ArrayLike | None, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Camera codes; -1 = unknown, which never leads to an entry being ignored."""
-    if query is None:
+    if query is None or gallery is None:
         return np.full(shape[0], -1), np.full(shape[1], -1)
     query_codes, gallery_codes = _codes("cameras", query, gallery, shape)
     for labels, codes in ((np.asarray(query), query_codes), (np.asarray(gallery), gallery_codes)):
@@ -148,7 +151,9 @@ def _cameras(query, gallery, shape):
     return query_codes, gallery_codes
 
 
-def _same_person(order, people, gallery_people, cameras, gallery_cameras):
+def _same_person(
+    order: np.ndarray, people: np.ndarray, gallery_people: np.ndarray, cameras: np.ndarray, gallery_cameras: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All pairs (query row, gallery entry) of one person, entries ascending in a row, and whether each is to be ignored."""
     ordered = gallery_people[order]
     first, last = np.searchsorted(ordered, people, "left"), np.searchsorted(ordered, people, "right")
@@ -174,7 +179,7 @@ class _Matches:
     count: np.ndarray
 
     @classmethod
-    def locate(cls, values, row, entry):
+    def locate(cls, values: np.ndarray, row: np.ndarray, entry: np.ndarray) -> "_Matches":
         distance = values[row, entry]
         order = np.lexsort((distance, row))
         row, entry, distance = row[order], entry[order], distance[order]
@@ -185,12 +190,12 @@ class _Matches:
         return cls(row, entry, before, tied, np.flatnonzero(new), np.bincount(row, minlength=len(values)))
 
     @property
-    def earlier(self):
+    def earlier(self) -> np.ndarray:
         """Number of matches of the same row that stand before each match."""
         return np.arange(len(self.row)) - (np.cumsum(self.count) - self.count)[self.row]
 
 
-def _search(ordered, rows, values, goes_right):
+def _search(ordered: np.ndarray, rows: np.ndarray, values: np.ndarray, goes_right: np.ufunc) -> np.ndarray:
     """Binary search of values[i] in ordered[rows[i]]: how many elements satisfy goes_right(element, value)."""
     low, high = np.zeros(len(rows), np.int64), np.full(len(rows), ordered.shape[1])
     while (low < high).any():
@@ -200,7 +205,7 @@ def _search(ordered, rows, values, goes_right):
     return low
 
 
-def _stable_scores(matches, values, precision, penalty, hits):
+def _stable_scores(matches: _Matches, values: np.ndarray, precision: np.ndarray, penalty: np.ndarray, hits: np.ndarray) -> None:
     """Scores when tied entries keep the gallery's order."""
     place = matches.before + 1
     last = np.append(matches.first, len(place))[1:]
@@ -216,7 +221,7 @@ def _stable_scores(matches, values, precision, penalty, hits):
     hits[found] = place[ends - matches.count[found], None] <= np.arange(1, hits.shape[1] + 1)
 
 
-def _expected_scores(matches, values, precision, penalty, hits):
+def _expected_scores(matches: _Matches, values: np.ndarray, precision: np.ndarray, penalty: np.ndarray, hits: np.ndarray) -> None:
     """Expected scores over uniformly random orders of tied entries.
 
     Place i of a block of n tied entries with m matches, after r entries with h matches, holds a match with probability m / n, and
@@ -238,16 +243,16 @@ def _expected_scores(matches, values, precision, penalty, hits):
     hits[found] = _hit_probability(r[first], n[first], m[first], hits.shape[1])
 
 
-def _inverse_last(r, n, m):
+def _inverse_last(r: int, n: int, m: int) -> float:
     """E[1 / rank of the last match]: it is at place i of its block with probability C(i - 1, m - 1) / C(n, m), from i = n down to m."""
     if n == m:
         return 1 / (r + n)
     place = np.arange(n, m - 1, -1)
     probability = m / n * np.cumprod(np.append(1, (place[:-1] - m) / np.maximum(place[:-1] - 1, 1)))
-    return probability @ (1 / (r + place))
+    return float(probability @ (1 / (r + place)))
 
 
-def _hit_probability(r, n, m, ranks):
+def _hit_probability(r: np.ndarray, n: np.ndarray, m: np.ndarray, ranks: int) -> np.ndarray:
     """[blocks, ranks] probability of a match among the first k entries, when the first match is in this block (hypergeometric)."""
     used = np.arange(ranks) - r[:, None]  # places of the block already seen before rank k + 1
     n, m = n[:, None], m[:, None]

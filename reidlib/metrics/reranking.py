@@ -1,12 +1,13 @@
 """k-reciprocal re-ranking (Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017)."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from reidlib.metrics.ranking import cosine_distances
 
 
-def rerank(queries, gallery, k1=20, k2=6, weight=0.3, block=1024) -> np.ndarray:
+def rerank(queries: ArrayLike, gallery: ArrayLike, k1: int = 20, k2: int = 6, weight: float = 0.3, block: int = 1024) -> np.ndarray:
     """Distances [Q, G] between features `queries` [Q, D] and `gallery` [G, D], re-ranked by shared neighbourhoods.
 
     Two rows are near when their k1-reciprocal neighbourhoods (expanded, eqs. 3 to 7, and averaged over the k2 nearest, eq. 11)
@@ -34,7 +35,7 @@ def rerank(queries, gallery, k1=20, k2=6, weight=0.3, block=1024) -> np.ndarray:
     return (1 - weight) * _jaccard(encoding, len(queries)).astype(original.dtype) + weight * original
 
 
-def _neighbours(features, queries, count, block):
+def _neighbours(features: np.ndarray, queries: int, count: int, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Indices of each row's nearest rows [N, count] (itself first, ties by index), its largest distance [N], scaled distances [Q, G]."""
     total = len(features)
     count = min(count, total)
@@ -51,7 +52,7 @@ def _neighbours(features, queries, count, block):
     return nearest, largest, np.concatenate(original)
 
 
-def _smallest(distances, count, own):
+def _smallest(distances: np.ndarray, count: int, own: np.ndarray) -> np.ndarray:
     """Columns of the `count` smallest values per row in the order (value, column), the row's `own` column before its equals."""
     limit = np.partition(distances, count - 1, axis=1)[:, count - 1 : count]
     rows, columns = np.nonzero(distances <= limit)
@@ -60,23 +61,23 @@ def _smallest(distances, count, own):
     return columns[order][starts[:, None] + np.arange(count)]
 
 
-def _not_zero(scale):
+def _not_zero(scale: np.ndarray) -> np.ndarray:
     return np.where(scale == 0, 1, scale)  # all rows equal: every distance is 0 whatever the scale
 
 
-def _selection(columns):
+def _selection(columns: np.ndarray) -> sparse.csr_array:
     """Sparse [N, N] with ones at (row, columns[row, k])."""
     total, count = columns.shape
     return sparse.csr_array((np.ones(columns.size), columns.ravel(), np.arange(0, columns.size + 1, count)), shape=(total, total))
 
 
-def _reciprocal(nearest):
+def _reciprocal(nearest: np.ndarray) -> sparse.csr_array:
     """R(p, k) of eq. 2 as 0/1 rows: the neighbours of p that count p among theirs."""
     forward = _selection(nearest)
     return forward.multiply(forward.T).tocsr()
 
 
-def _expanded(reciprocal, half):
+def _expanded(reciprocal: sparse.csr_array, half: sparse.csr_array) -> sparse.csr_array:
     """R*(p, k) of eq. 3: R(p, k) joined by R(q, k / 2) of every member q of which more than two thirds already lie in R(p, k)."""
     size = half.sum(axis=1)
     shared = (reciprocal @ half.T).multiply(reciprocal).tocsr()
@@ -87,7 +88,7 @@ def _expanded(reciprocal, half):
     return members
 
 
-def _encode(members, features, scale, block):
+def _encode(members: sparse.csr_array, features: np.ndarray, scale: np.ndarray, block: int) -> sparse.csr_array:
     """Eq. 7: weight exp(-scaled distance) on the members of each row, rows summing to one."""
     rows = np.repeat(np.arange(members.shape[0]), np.diff(members.indptr))
     units = _units(features)
@@ -101,12 +102,12 @@ def _encode(members, features, scale, block):
     return sparse.csr_array((weights, members.indices, members.indptr), shape=members.shape)
 
 
-def _units(features):
+def _units(features: np.ndarray) -> np.ndarray:
     norm = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
     return features / _not_zero(norm)
 
 
-def _jaccard(encoding, queries):
+def _jaccard(encoding: sparse.csr_array, queries: int) -> np.ndarray:
     """Eq. 10 between the first `queries` rows and the rest; an inverted index touches only rows that share a member."""
     inverted = encoding[queries:].tocsc()
     result = np.empty((queries, encoding.shape[0] - queries))

@@ -7,6 +7,7 @@ non-match a pair of one person called different (ISO/IEC 19795-1); their rates a
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from reidlib.metrics.intervals import Interval
 
@@ -24,7 +25,7 @@ class Pairs:
     second: np.ndarray
     rows: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in ("scores", "first", "second", "rows")}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"pairs need columns of equal length, got {lengths}")
@@ -52,7 +53,7 @@ class Pairs:
         return self.scores[~self.same]
 
 
-def pairs_across_cameras(vectors, people, cameras=None) -> Pairs:
+def pairs_across_cameras(vectors: ArrayLike, people: ArrayLike, cameras: ArrayLike | None = None) -> Pairs:
     """Cosine similarity of every unordered pair of rows of `vectors` [N, D] whose cameras differ; without cameras, of every pair.
 
     people [N], cameras [N]. Rows need not be of unit length; a zero row has similarity 0 with all."""
@@ -66,7 +67,7 @@ def pairs_across_cameras(vectors, people, cameras=None) -> Pairs:
     return Pairs(scores, people[first], people[second], np.stack([first, second], axis=1))
 
 
-def error_rates(pairs: Pairs, thresholds) -> tuple[np.ndarray, np.ndarray]:
+def error_rates(pairs: Pairs, thresholds: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """False match rate and false non-match rate at each threshold, fractions [K] each."""
     thresholds = np.atleast_1d(thresholds)
     wrong, right = np.sort(pairs.wrong), np.sort(pairs.right)
@@ -102,7 +103,7 @@ def threshold_at(pairs: Pairs, false_match_rate: float) -> float:
     return float(thresholds[error_rates(pairs, thresholds)[0] <= false_match_rate][0])
 
 
-def resampled_error_rates(pairs: Pairs, thresholds, draws: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def resampled_error_rates(pairs: Pairs, thresholds: ArrayLike, draws: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Both error rates at each threshold in `draws` bootstrap samples of people, [draws, K] each.
 
     Whole people are drawn with replacement, and a pair counts as often as the product of how often its two people were drawn (Snijders
@@ -117,7 +118,7 @@ def resampled_error_rates(pairs: Pairs, thresholds, draws: int = 1000, seed: int
     for start in range(0, draws, step):
         drawn = rng.multinomial(P, np.full(P, 1 / P), min(step, draws - start)).astype(np.float64)  # [draws, P]
 
-        def weighed(chosen, drawn=drawn):
+        def weighed(chosen: np.ndarray, drawn: np.ndarray = drawn) -> np.ndarray:
             counts = np.bincount(cell[chosen], minlength=P * P).reshape(P, P)
             # a person's own pairs count as often as the person
             return np.einsum("di,di->d", drawn @ (counts - np.diag(np.diag(counts))), drawn) + drawn @ np.diag(counts)
@@ -154,7 +155,7 @@ class Calibration:
     slope: float
     offset: float
 
-    def probability(self, scores, prior: float = 0.5) -> np.ndarray:
+    def probability(self, scores: ArrayLike, prior: float = 0.5) -> np.ndarray:
         """Probability that a pair is of one person; prior: how likely that was beforehand. Never falls as the score rises."""
         if not 0 < prior < 1:
             raise ValueError(f"prior {prior} must lie between 0 and 1: how likely the same person is before looking (0.5: nothing known)")
