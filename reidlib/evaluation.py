@@ -1,6 +1,7 @@
 """From a trained model to embeddings, ranked galleries and numbers with intervals."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,10 @@ from tqdm.auto import tqdm
 
 from reidlib.datasets import ClipDataset, ClipSettings, Degradation, StoreLike, cameras_or_none, eval_batches, in_subset
 from reidlib.metrics import Interval, Ranking, bootstrap_interval, cosine_distances, rank
-from reidlib.models.layers.heads import ReidModel
 from reidlib.processes import joined, own_range
+
+if TYPE_CHECKING:  # with spikingjelly, which ranking does not need
+    from reidlib.models import ReidModel
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def protocols(index: pd.DataFrame) -> dict[str, Protocol]:
 
 
 def embed(
-    model: ReidModel,
+    model: "ReidModel",
     store: StoreLike,
     index: pd.DataFrame,
     clips: ClipSettings,
