@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
 from reidlib.checkpoints import read_settings
-from reidlib.datasets import ClipSettings, Sample, TrackletStore, cameras_or_none, in_subset, make_index, validation_split
+from reidlib.datasets import ClipSettings, Sample, StoreLike, cameras_or_none, in_subset, make_index, validation_split
 from reidlib.evaluation import embed
 from reidlib.events import Events, read
 from reidlib.experiment import Experiment
@@ -32,7 +31,7 @@ from reidlib.metrics.verification import (
     pairs_across_cameras,
     threshold_at,
 )
-from reidlib.models import build_model
+from reidlib.models import ReidModel, build_model
 from reidlib.weights import load_weights
 
 #: What can be asked about: a tracklet's key, a recording (path or events), video frames, or both as a `Sample`.
@@ -79,9 +78,9 @@ class ReIdentifier:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: ReidModel,
         clips: ClipSettings,
-        store: TrackletStore | None = None,
+        store: StoreLike | None = None,
         calibrated: Calibrated | None = None,
         name: str = "model",
     ):
@@ -89,7 +88,7 @@ class ReIdentifier:
         self._known: dict[str, np.ndarray] = {}
 
     @classmethod
-    def from_run(cls, folder: str | Path, store: TrackletStore | None = None, false_match_rate: float | None = None) -> "ReIdentifier":
+    def from_run(cls, folder: str | Path, store: StoreLike | None = None, false_match_rate: float | None = None) -> "ReIdentifier":
         """The model of a finished run. store: the one that it was trained on, needed for keys and for the calibration.
         false_match_rate: see `Calibrated.on`. Raises as `load_run`, and ValueError for a store with other data."""
         model, clips, settings = load_run(folder)
@@ -113,7 +112,15 @@ class ReIdentifier:
         return cls._calibrated_on(here.model(row), here.run_settings(row).clips, here.store, held_out, false_match_rate, row)
 
     @classmethod
-    def _calibrated_on(cls, model, clips, store, held_out: pd.DataFrame | None, false_match_rate, name: str) -> "ReIdentifier":
+    def _calibrated_on(
+        cls,
+        model: ReidModel,
+        clips: ClipSettings,
+        store: StoreLike | None,
+        held_out: pd.DataFrame | None,
+        false_match_rate: float | None,
+        name: str,
+    ) -> "ReIdentifier":
         asked = cls(model, clips, store, name=name)
         if held_out is not None:
             asked.calibrated = Calibrated.on(asked.pairs(held_out), false_match_rate)
@@ -132,7 +139,8 @@ class ReIdentifier:
         Raises ValueError for what the model does not take or where it has nothing to see, KeyError for an unknown key."""
         if isinstance(what, str) and self._is_key(what):
             if what not in self._known:
-                self.embed_index(self.store.index[self.store.index["key"] == what].head(1))
+                table = self._table("the tracklet")
+                self.embed_index(table[table["key"] == what].head(1))
             return self._known[what]
         return self._embed_sample(self._sample(what, fps))
 
@@ -188,25 +196,28 @@ class ReIdentifier:
         found.insert(0, "rank", np.arange(1, len(found) + 1))
         return found.reset_index(drop=True)
 
-    def _gallery(self, gallery) -> tuple[pd.DataFrame, np.ndarray]:
+    def _gallery(self, gallery: pd.DataFrame | Sequence[str] | Mapping[str, Question] | None) -> tuple[pd.DataFrame, np.ndarray]:
         if isinstance(gallery, Mapping):
             table = pd.DataFrame({"key": list(gallery), "person": -1, "camera": -1})
             vectors = [self.embed(what) for what in gallery.values()]
             return table, np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
-        index = None if self.store is None else self.store.index
         if gallery is None:
-            rows = self._stored("the gallery part") if index is None else index[in_subset(index, "gallery")]
+            table = self._table("the gallery part")
+            rows = table[in_subset(table, "gallery")]
         elif isinstance(gallery, pd.DataFrame):
             rows = gallery
         else:
             for key in gallery:
                 if not self._is_key(key):
                     raise KeyError(self._unknown(key))
-            rows = index.drop_duplicates("key").set_index("key", drop=False).loc[list(gallery)]
+            rows = self._table("the gallery").drop_duplicates("key").set_index("key", drop=False).loc[list(gallery)]
         return rows[["key", "person", "camera"]].reset_index(drop=True), self.embed_index(rows)
 
-    def _stored(self, what: str):
-        raise ValueError(f"{self.name} was built without a store, so {what} is not known: give store=... or a gallery of recordings")
+    def _table(self, what: str) -> pd.DataFrame:
+        """The store's table; ValueError where there is no store to know `what` of."""
+        if self.store is None:
+            raise ValueError(f"{self.name} was built without a store, so {what} is not known: give store=... or a gallery of recordings")
+        return self.store.index
 
     def _is_key(self, text: str) -> bool:
         return self.store is not None and bool((self.store.index["key"] == text).any())
@@ -249,7 +260,8 @@ class OneRecording:
     """The part of a `TrackletStore` that clips are cut from, for one recording in memory."""
 
     def __init__(self, sample: Sample):
-        self.sample, self.settings, self.cache_key = sample, {}, "one recording"
+        self.sample, self.cache_key = sample, "one recording"
+        self.settings: dict = {}
         start, stop = sample.interval()
         events, count = sample.events, 0 if sample.frames is None else len(sample.frames)
         row = {"key": "recording", "dataset": "asked", "split": 0, "subset": "query", "person": -1, "camera": -1, "frames": count}
@@ -274,7 +286,7 @@ def similarities(vector: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.clip((others.astype(np.float64) * vector.astype(np.float64)).sum(axis=1), -1, 1)
 
 
-def load_run(folder: str | Path) -> tuple[nn.Module, ClipSettings, dict]:
+def load_run(folder: str | Path) -> tuple[ReidModel, ClipSettings, dict]:
     """The model of a finished run in `eval` mode, its clip settings, and all its settings as they lie in `settings.json`.
 
     Nothing of the data is needed. Raises FileNotFoundError for a folder without a finished model, ValueError where its files are damaged

@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from reidlib.checkpoints import History, read_checkpoint, restore, sole_run, write_checkpoint, write_result
+from reidlib.datasets import StoreLike
 from reidlib.datasets.frames import video_of
 from reidlib.datasets.pixels import NEIGHBOURS, network_input, with_neighbours
 from reidlib.models.layers.occlusion import THIRDS, THRESHOLD, occluded, third_masks
@@ -46,7 +47,7 @@ class CompletionSettings:
     checkpoint_every: int = 100
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.iterations, self.batch) < 1 or not self.learning_rate > 0:
             raise ValueError(f"iterations {self.iterations}, batch {self.batch} and learning_rate {self.learning_rate} must be positive")
         if not -1 <= self.threshold <= 1 or not 0 <= self.flip <= 1:
@@ -54,12 +55,12 @@ class CompletionSettings:
         if self.neighbours not in NEIGHBOURS:
             raise ValueError(f"unknown neighbours {self.neighbours!r}; choose one of {', '.join(NEIGHBOURS)}")
 
-    def with_data(self, store, scores) -> dict:
+    def with_data(self, store: StoreLike, scores: StoreLike) -> dict:
         """Plain dict with the data's own keys, as it is stored and compared; the scores' key holds all about the guider."""
         return json.loads(json.dumps(asdict(self) | {"data": store.cache_key, "scores": scores.cache_key}))
 
 
-def region_scores_of(scores, key: str) -> np.ndarray:
+def region_scores_of(scores: StoreLike, key: str) -> np.ndarray:
     """The scores `[T, 3]` that a store of scores keeps of a tracklet."""
     return np.array(scores.attributes(key)["scores"], np.float64)
 
@@ -70,7 +71,7 @@ class Holes:
     index: tracklets of people whose labels are their places in order. Ground truth are the frames of tracklets of two frames or more
     with no score below the threshold. Raises ValueError where there is none."""
 
-    def __init__(self, settings: CompletionSettings, store, index: pd.DataFrame, scores):
+    def __init__(self, settings: CompletionSettings, store: StoreLike, index: pd.DataFrame, scores: StoreLike):
         self.settings, self.store = settings, store
         self.keys, persons = index["key"].tolist(), index["person"].to_numpy()
         self.labels = np.unique(persons, return_inverse=True)[1]
@@ -90,7 +91,7 @@ class Holes:
         chosen = self.rows[rng.integers(len(self.rows), size=settings.batch)]
         thirds = np.eye(len(THIRDS), dtype=bool)[rng.integers(len(THIRDS), size=settings.batch)]
         mirrored = torch.from_numpy(rng.random(settings.batch) < settings.flip)
-        seen = torch.stack([self._seen(*one, third) for one, third in zip(chosen, thirds, strict=True)])  # [B, 3, 3, H, W]
+        seen = torch.stack([self._seen(row, t, third) for (row, t), third in zip(chosen, thirds, strict=True)])  # [B, 3, 3, H, W]
         seen = torch.where(mirrored[:, None, None, None, None], seen.flip(-1), seen)
         frames, previous, following = seen.unbind(1)
         mask = third_masks(torch.from_numpy(thirds), settings.size[0])
@@ -103,7 +104,13 @@ class Holes:
 
 
 def train_completion(
-    settings: CompletionSettings, store, index: pd.DataFrame, scores, guider: VRSTC, guider_size: tuple[int, int], folder: Path
+    settings: CompletionSettings,
+    store: StoreLike,
+    index: pd.DataFrame,
+    scores: StoreLike,
+    guider: VRSTC,
+    guider_size: tuple[int, int],
+    folder: Path,
 ) -> STCnet:
     """Train STCnet and return it in `eval` mode; a finished run in `folder` is loaded, an interrupted one resumed.
 

@@ -1,16 +1,19 @@
 """From a trained model to embeddings, ranked galleries and numbers with intervals."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 from tqdm.auto import tqdm
 
-from reidlib.datasets import ClipDataset, ClipSettings, Degradation, TrackletStore, cameras_or_none, eval_batches, in_subset
+from reidlib.datasets import ClipDataset, ClipSettings, Degradation, StoreLike, cameras_or_none, eval_batches, in_subset
 from reidlib.metrics import Interval, Ranking, bootstrap_interval, cosine_distances, rank
 from reidlib.processes import joined, own_range
+
+if TYPE_CHECKING:  # with spikingjelly, which ranking does not need
+    from reidlib.models import ReidModel
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ def protocols(index: pd.DataFrame) -> dict[str, Protocol]:
 
 
 def embed(
-    model: nn.Module,
-    store: TrackletStore,
+    model: "ReidModel",
+    store: StoreLike,
     index: pd.DataFrame,
     clips: ClipSettings,
     batch: int = 64,
@@ -62,19 +65,19 @@ def embed(
     the modalities that it names; `degradation` and `shuffled` change what it sees (see `ClipDataset`). Of several processes (see
     `processes`), all of which must call this, each embeds its share and gets everything.
     """
-    seen = {"modalities": model.modalities, "degradation": degradation, "shuffled": shuffled}
-    dataset = ClipDataset(store, index, clips, train=False, seed=0, **seen)
+    dataset = ClipDataset(store, index, clips, train=False, seed=0, modalities=model.modalities, degradation=degradation, shuffled=shuffled)
     device = next(model.parameters()).device
     model.eval()
-    own, sums = own_range(len(index)), None
+    own = own_range(len(index))
+    own_sums: np.ndarray | None = None
     with torch.inference_mode():
         for clip_batch in tqdm(eval_batches(dataset, batch, own), desc="embed", leave=False, disable=not progress):
             moved = {name: clip_batch[name].to(device) for name in model.modalities}
             vectors = model(**moved).float().cpu().numpy()
-            if sums is None:
-                sums = np.zeros((len(own), vectors.shape[1]), np.float64)
-            np.add.at(sums, clip_batch["owner"].numpy() - own.start, vectors)
-    sums = joined(sums)
+            if own_sums is None:
+                own_sums = np.zeros((len(own), vectors.shape[1]), np.float64)
+            np.add.at(own_sums, clip_batch["owner"].numpy() - own.start, vectors)
+    sums = joined(own_sums)  # [N, D]
     return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
@@ -84,8 +87,9 @@ def rank_protocol(embeddings: np.ndarray, protocol: Protocol, ties: str = "avera
     people = protocol.index["person"].to_numpy()
     cameras = cameras_or_none(protocol.index)
     distances = cosine_distances(embeddings[q], embeddings[g])
-    extra = {} if cameras is None else {"query_cameras": cameras[q], "gallery_cameras": cameras[g]}
-    return rank(distances, people[q], people[g], ties=ties, **extra)
+    if cameras is None:
+        return rank(distances, people[q], people[g], ties=ties)
+    return rank(distances, people[q], people[g], cameras[q], cameras[g], ties=ties)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def evaluate(embeddings: np.ndarray, protocol: Protocol, seed: int = 0) -> Evalu
     return Evaluation(ranking, people, mean_ap, rank1, 100 * ranking.mINP)
 
 
-def count_embeddings(store: TrackletStore, index: pd.DataFrame, clips: ClipSettings) -> np.ndarray:
+def count_embeddings(store: StoreLike, index: pd.DataFrame, clips: ClipSettings) -> np.ndarray:
     """The raw baseline: a tracklet's mean ON and OFF counts per pixel, log1p, unit length; nothing is learned. `[N, 2 * H * W]`."""
     dataset = ClipDataset(store, index, replace(clips, scale="raw"), train=False, seed=0)
     rows = [np.log1p(dataset[row]["events"].numpy().mean((0, 1))).ravel() for row in range(len(index))]

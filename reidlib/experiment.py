@@ -14,19 +14,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from reidlib import processes
 from reidlib.ablations import SYSTEMS, System, row
 from reidlib.ablations.plan import EVERYTHING, PRESETS, SPLITS, check_method, check_trained
 from reidlib.checkpoints import finished
 from reidlib.config import Preset, preset
-from reidlib.datasets import GENERATED, Degradation, DegradedStore, TrackletStore, load_dataset, part_labels, validation_split
+from reidlib.datasets import GENERATED, Degradation, DegradedStore, StoreLike, TrackletStore, load_dataset, part_labels, validation_split
 from reidlib.datasets.parallel import memory_size
 from reidlib.evaluation import Evaluation, Protocol, count_embeddings, embed, evaluate, protocols
 from reidlib.files import settings_hash, write_atomically
 from reidlib.locks import Locked
-from reidlib.models import SUPERVISED
+from reidlib.models import SUPERVISED, ReidModel
 from reidlib.repairing import Repairing
 from reidlib.training import RunSettings, load_history, train
 
@@ -35,9 +34,9 @@ MEMORY_SHARE = 0.25  # of the machine's memory, for events and video: two traini
 
 @dataclass
 class Experiment:
-    """dataset, preset: names. seed: first seed. output_dir: where runs and results go. data: path of a real set. gait: folder of
-    BVH files that drive the walkers. method: the row in the centre, whose system alone is shown; "all" for every system of the preset,
-    "" for those that it shows unasked.
+    """dataset, preset: names. seed: first seed. output_dir: where runs and results go (a text will do). data: path of a real set. gait:
+    folder of BVH files that drive the walkers. method: the row in the centre, whose system alone is shown; "all" for every system of
+    the preset, "" for those that it shows unasked.
     Trained models are found again by row and seed and used when their settings are the same.
 
     A seed draws everything: weights, batches and, where the set is generated, its people and cameras too; where a set has splits, seed s
@@ -48,12 +47,12 @@ class Experiment:
     dataset: str
     preset: str
     seed: int
-    output_dir: str | Path
+    output_dir: Path
     data: str = ""
     gait: str = ""
     method: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.output_dir = Path(self.output_dir)
         self.settings: Preset = preset(self.preset, self.dataset)
         if self.gait and not self.generated:
@@ -177,7 +176,7 @@ class Experiment:
         """Where that run lies."""
         return self.output_dir / "runs" / f"{name}-seed{self.seed if seed is None else seed}"
 
-    def model(self, name: str, seed: int | None = None) -> nn.Module:
+    def model(self, name: str, seed: int | None = None) -> ReidModel:
         """The trained model of a row, in `eval` mode; trained now unless it already was."""
         here, run = self.at(seed), self.run_settings(name, seed)
         if row(name).completion is not None:
@@ -190,8 +189,6 @@ class Experiment:
 
     def repairing(self, name: str = "vrstc", seed: int | None = None) -> Repairing:
         """The three steps of training behind a row that sees repaired video; ValueError for another."""
-        if row(name).completion is None:
-            raise ValueError(f"row {name!r} sees the video as it is; rows with a `completion` see it repaired")
         here = self.at(seed)
         kept: dict[str, Repairing] = here.__dict__.setdefault("_repairings", {})
         if name not in kept:
@@ -199,7 +196,7 @@ class Experiment:
             kept[name] = Repairing(here.run_settings(name), steps, here.store, here.train_index, here.folder(name), here.validation)
         return kept[name]
 
-    def seen_store(self, name: str, seed: int | None = None, degradation: Degradation | None = None):
+    def seen_store(self, name: str, seed: int | None = None, degradation: Degradation | None = None) -> StoreLike:
         """The store as a row's network sees it: under a condition, and repaired where the row repairs."""
         here = self.at(seed)
         if row(name).completion is None:

@@ -8,7 +8,8 @@ In a process that torchrun did not start each of them gives back what it was giv
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from torch.distributed.nn import functional as differentiable
 
 # Fabric says so on every machine with Slurm; jobs are started by torchrun or by Snakemake here.
 warnings.filterwarnings("ignore", message="The `srun` command is available")
+
+T = TypeVar("T")
 
 
 def fabric_options() -> dict:
@@ -43,9 +46,9 @@ def rank() -> int:
     return dist.get_rank() if count() > 1 else 0
 
 
-def from_first(make: Callable[[], object]) -> object:
+def from_first(make: Callable[[], T]) -> T:
     """What `make` returns in the first process, which alone calls it; the others wait for it."""
-    box = [make() if rank() == 0 else None]
+    box: list[Any] = [make() if rank() == 0 else None]
     if count() > 1:
         dist.broadcast_object_list(box)
     return box[0]
@@ -57,12 +60,14 @@ def own_range(items: int) -> range:
 
 
 def joined(rows: np.ndarray | None) -> np.ndarray:
-    """The arrays of all processes one behind the other, in all of them; None from those that had nothing to do."""
-    if count() == 1:
-        return rows
-    found: list[np.ndarray | None] = [None] * count()
-    dist.all_gather_object(found, rows)
-    return np.concatenate([part for part in found if part is not None])
+    """The arrays of all processes one behind the other, in all of them; None from those that had nothing to do, ValueError if all had."""
+    found: list[np.ndarray | None] = [rows] * count()
+    if count() > 1:
+        dist.all_gather_object(found, rows)
+    parts = [part for part in found if part is not None]
+    if not parts:
+        raise ValueError("no process had anything to do: is the table of tracklets empty?")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def mean_numbers(numbers: dict[str, float]) -> dict[str, float]:
@@ -83,12 +88,20 @@ def summed(values: Tensor) -> Tensor:
     return values if count() == 1 else differentiable.all_reduce(values)
 
 
+class Batches(Protocol):
+    """A known number of batches, each a list of what it is made of."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list]: ...
+
+
 class OwnBatches:
     """Of every batch of a sampler the share of this process; shares are equal, so that a mean of means is the mean.
 
     Raises ValueError where `size`, the clips of a whole batch, cannot be shared equally."""
 
-    def __init__(self, sampler: Sequence, size: int):
+    def __init__(self, sampler: Batches, size: int):
         if size % count():
             raise ValueError(f"a batch of {size} clips cannot be shared equally by {count()} processes: choose a divisor of {size}")
         self.sampler = sampler

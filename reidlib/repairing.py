@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -24,11 +25,12 @@ from torch import Tensor, nn
 
 from reidlib.checkpoints import finished
 from reidlib.completion import CompletionSettings, region_scores_of, train_completion
-from reidlib.datasets import RepairedStore, Sample, TrackletStore, build_store
+from reidlib.datasets import RepairedStore, Sample, StoreLike, TrackletStore, build_store
 from reidlib.datasets.frames import normalised, resized, video_of
 from reidlib.datasets.pixels import to_bytes, with_neighbours
 from reidlib.evaluation import Protocol
 from reidlib.events import Events
+from reidlib.models.layers.heads import ReidModel
 from reidlib.models.layers.occlusion import occluded, region_scores, third_masks
 from reidlib.models.stcnet import Completion, STCnet
 from reidlib.models.vrstc import VRSTC
@@ -36,6 +38,10 @@ from reidlib.training import RunSettings, train
 
 CODE = 1  # of what the two stores hold
 BATCH = 64  # frames per forward
+
+#: What STCnet takes: frames, mask, previous, following.
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 def localise(network: VRSTC, video: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -48,7 +54,7 @@ def localise(network: VRSTC, video: np.ndarray, size: tuple[int, int]) -> np.nda
     return region_scores(vectors.float()).cpu().numpy()
 
 
-def hole_inputs(video: np.ndarray, hidden: np.ndarray, chosen: np.ndarray, settings: CompletionSettings) -> tuple[Tensor, ...]:
+def hole_inputs(video: np.ndarray, hidden: np.ndarray, chosen: np.ndarray, settings: CompletionSettings) -> Inputs:
     """What STCnet takes for the `chosen` frames of a tracklet whose thirds are `hidden` (bool `[T, 3]`): frames, mask, previous, following.
 
     All hidden thirds of a frame are missing at once (our reading): the occluder is not part of what a third is completed from."""
@@ -98,7 +104,7 @@ class Repairing:
         self,
         run: RunSettings,
         completion: CompletionSettings,
-        store: TrackletStore,
+        store: StoreLike,
         train_index: pd.DataFrame,
         folder: Path,
         validation: Protocol | None = None,
@@ -112,7 +118,8 @@ class Repairing:
     @cached_property
     def guider(self) -> VRSTC:
         """Step 1: localiser and identity guider."""
-        return _ready(train(self.identity_run, self.store, self.train_index, self.folder / "identity"))
+        network = train(self.identity_run, self.store, self.train_index, self.folder / "identity")
+        return _ready(cast(VRSTC, network))  # the run's model is "vrstc"
 
     @cached_property
     def stcnet(self) -> STCnet:
@@ -121,7 +128,7 @@ class Repairing:
         return _ready(train_completion(self.completion, self.store, self.train_index, self.scores(), self.guider, size, folder))
 
     @cached_property
-    def model(self) -> nn.Module:
+    def model(self) -> ReidModel:
         """Step 3: the re-identification network, trained on repaired video; embed `repaired()` with it."""
         return train(self.run, self.repaired(), self.train_index, self.folder, self.validation)
 
@@ -132,7 +139,7 @@ class Repairing:
             return False
         return finished(self.folder, self.run.with_data(self.repaired().cache_key))
 
-    def scores(self, store=None) -> TrackletStore:
+    def scores(self, store: StoreLike | None = None) -> TrackletStore:
         """Scores `[T, 3]` of every tracklet of `store` (None: of the set itself), as attributes "scores"."""
         seen = self.store if store is None else store
 
@@ -142,7 +149,7 @@ class Repairing:
 
         return self._kept("scores", seen, {"localiser": self.identity_run.with_data(self.store.cache_key)}, scored)
 
-    def repaired(self, store=None) -> RepairedStore:
+    def repaired(self, store: StoreLike | None = None) -> RepairedStore:
         """`store` (None: the set itself; or a view of it, such as degraded video) with its hidden thirds completed."""
         seen = self.store if store is None else store
         scores = self.scores(store)
@@ -156,7 +163,7 @@ class Repairing:
         made_by = {"completion": self.completion.with_data(self.store, self.scores()), "scores": scores.cache_key}
         return RepairedStore(seen, self._kept("repaired", seen, made_by, completed).load())
 
-    def views(self, key: str, store=None) -> TrackletViews:
+    def views(self, key: str, store: StoreLike | None = None) -> TrackletViews:
         """Everything that happens to a tracklet."""
         seen = self.store if store is None else store
         video, scores = video_of(seen, key), region_scores_of(self.scores(store), key)
@@ -168,14 +175,14 @@ class Repairing:
         inputs = hole_inputs(video, hidden, chosen, self.completion)
         return TrackletViews(scores, hidden, chosen, *inputs, net.inner_views(*inputs), repair(net, video, hidden, self.completion))
 
-    def _kept(self, name: str, seen, made_by: dict, make: Callable[[dict], Sample]) -> TrackletStore:
+    def _kept(self, name: str, seen: StoreLike, made_by: dict, make: Callable[[dict], Sample]) -> TrackletStore:
         """A store of what `make` says of every tracklet of `seen`: opened where it is there, resumed where it was interrupted."""
         path = self.folder / f"{name}-{hashlib.sha256(seen.cache_key.encode()).hexdigest()[:8]}.h5"
         settings = {"code": CODE, "seen": seen.cache_key} | made_by
         return build_store(path, seen.index.to_dict("records"), make, settings, workers=1, description=name)
 
 
-def _ready(network: nn.Module) -> nn.Module:
+def _ready(network: ModelT) -> ModelT:
     """On the device that training uses."""
     return network.to(Fabric(accelerator="auto", devices=1).device)
 

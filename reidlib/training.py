@@ -6,7 +6,9 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
@@ -15,11 +17,14 @@ from tqdm.auto import tqdm
 
 from reidlib import processes
 from reidlib.checkpoints import History, read_checkpoint, restore, sole_run, write_checkpoint, write_result
-from reidlib.datasets import ClipDataset, ClipSettings, PKSampler, TrackletStore, train_loader
+from reidlib.datasets import ClipDataset, ClipSettings, PKSampler, StoreLike, train_loader
 from reidlib.evaluation import Protocol, embed, rank_protocol
 from reidlib.losses import ReidLoss
-from reidlib.models import ReidOutput, build_model, record_firing_rates
+from reidlib.models import ReidModel, ReidOutput, build_model, record_firing_rates
 from reidlib.models.layers.synced_norm import synced
+
+#: Fabric's names of what is computed in which precision.
+Precision = Literal["64-true", "32-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed", "transformer-engine"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,9 @@ class TrainSettings:
     loss: ReidLoss = field(default_factory=ReidLoss)
     validate_every: int = 0
     checkpoint_every: int = 100
-    precision: str = "32-true"
+    precision: Precision = "32-true"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.iterations < 1 or self.people < 2 or self.clips < 1:
             raise ValueError(f"iterations {self.iterations}, people {self.people} (at least 2) and clips {self.clips} must be positive")
         if self.optimizer not in ("adamw", "adam", "sgd"):
@@ -97,13 +102,13 @@ def seed_step(seed: int, step: int) -> None:
 
 def train(
     run: RunSettings,
-    store: TrackletStore,
+    store: StoreLike,
     train_index: pd.DataFrame,
     folder: Path,
     validation: Protocol | None = None,
     start: Callable[[], nn.Module] | None = None,
-    parts: TrackletStore | None = None,
-) -> nn.Module:
+    parts: StoreLike | None = None,
+) -> ReidModel:
     """Train a model and return it in `eval` mode; a finished run in `folder` is loaded, an interrupted one resumed.
 
     Writes `settings.json`, `metrics.csv` (one row per 10 steps and per validation), `checkpoint.pt` while running and `model.pt` at the
@@ -133,17 +138,23 @@ def train(
     return model.eval()
 
 
-def _clips(run: RunSettings, model: nn.Module, store: TrackletStore, index: pd.DataFrame, parts, name: str) -> ClipDataset:
+def _clips(run: RunSettings, model: ReidModel, store: StoreLike, index: pd.DataFrame, parts: StoreLike | None, name: str) -> ClipDataset:
     """What a model is trained on; labels of body parts only where it learns them."""
-    supervised = getattr(model, "supervised", False)
-    if supervised and parts is None:
+    if model.supervised and parts is None:
         tqdm.write(f"{name}: nobody knows the parts of the body in this set, so the losses that learn them are off")
     people = sorted(int(person) for person in index["person"].unique())
-    seen = {"modalities": model.modalities, "parts": parts if supervised else None}
-    return ClipDataset(store, index, run.clips, train=True, seed=run.seed, labels=people, **seen)
+    parts = parts if model.supervised else None
+    return ClipDataset(store, index, run.clips, train=True, seed=run.seed, labels=people, modalities=model.modalities, parts=parts)
 
 
-def _fit(state: "_Trainer", clips: ClipDataset, store: TrackletStore, train_index: pd.DataFrame, validation, start) -> nn.Module:
+def _fit(
+    state: "_Trainer",
+    clips: ClipDataset,
+    store: StoreLike,
+    train_index: pd.DataFrame,
+    validation: Protocol | None,
+    start: Callable[[], nn.Module] | None,
+) -> ReidModel:
     """All steps from the last checkpoint on; the trained model."""
     run, settings = state.run, state.run.train
     if (run.start is None) != (start is None):
@@ -169,7 +180,7 @@ def _fit(state: "_Trainer", clips: ClipDataset, store: TrackletStore, train_inde
 class _Trainer:
     """The moving parts of a run: model, optimiser, weight average, history, and their way to disk and back."""
 
-    def __init__(self, run: RunSettings, model: nn.Module, folder: Path, plain: dict, fabric: Fabric):
+    def __init__(self, run: RunSettings, model: ReidModel, folder: Path, plain: dict, fabric: Fabric):
         self.run, self.settings, self.folder, self.plain, self.fabric = run, run.train, folder, plain, fabric
         self.average = _average_of(model, run.train.average)
         self.model, self.optimizer = fabric.setup(synced(model), _optimizer(model, run.train))
@@ -199,20 +210,20 @@ class _Trainer:
         found = self.history.add(self.step, terms, self.step == settings.iterations, learning_rate=rate)
         self.loss = found["total"]
 
-    def evaluated(self) -> nn.Module:
+    def evaluated(self) -> ReidModel:
         """The model that counts: the weight average where there is one."""
         return (self.average.module if self.average is not None else self.plain_model).eval()
 
     @property
-    def plain_model(self) -> nn.Module:
+    def plain_model(self) -> ReidModel:
         """The model without Fabric's wrapper."""
         return self.model.module
 
-    def validate(self, store: TrackletStore, protocol: Protocol) -> None:
+    def validate(self, store: StoreLike, protocol: Protocol) -> None:
         model = self.evaluated()
-        rows = {}
+        rows: dict[str, np.ndarray] = {}
 
-        def run():
+        def run() -> None:
             rows["embeddings"] = embed(model, store, protocol.index, self.run.clips)
 
         rates = record_firing_rates(model, run)
@@ -243,7 +254,7 @@ class _Trainer:
         self.history.load_state_dict(state)
         return True
 
-    def finish(self) -> nn.Module:
+    def finish(self) -> ReidModel:
         model = self.evaluated().to("cpu")
         processes.from_first(lambda: write_result(self.folder, self.plain, model, self.history))
         return model
@@ -268,11 +279,16 @@ def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimiz
     return kind(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
-def _average_of(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel | None:
+class _Average(torch.optim.swa_utils.AveragedModel):
+    """An exponential average of a system's weights and statistics."""
+
+    module: ReidModel
+
+
+def _average_of(model: ReidModel, decay: float) -> _Average | None:
     if not decay:
         return None
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
-    return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    return _Average(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:

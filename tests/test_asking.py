@@ -221,6 +221,8 @@ def test_unknown_keys_and_empty_files_are_named(asked, tmp_path):
         alone.search(asked.store.events(INDEX["key"][0]))
     with pytest.raises(KeyError, match="without a store"):
         alone.search(asked.store.events(INDEX["key"][0]), ["a"])
+    with pytest.raises(ValueError, match="without a store"):
+        alone.search(asked.store.events(INDEX["key"][0]), [])
 
 
 def test_a_search_needs_somebody_to_find(asked):

@@ -102,6 +102,8 @@ def test_how_video_is_completed():
     assert replace(found, options={}) == replace(study.completed("vrstc", 3), options={})
     assert demo.completed("vrstc", 0) == replace(study.completed("vrstc", 0), iterations=300)
     assert preset("paper", "walkers").completed("vrstc", 0) == CompletionSettings()
+    with pytest.raises(ValueError, match="row 'sdcl' sees the video as it is"):
+        study.completed("sdcl", 0)
 
 
 def test_the_rows_on_degraded_video_differ_from_the_clean_ones_in_that_alone():

@@ -10,7 +10,7 @@ class Row:
     """One trained variant. `options` go to `build_model`, `clips` and `train` replace fields of the preset's settings (`train["loss"]`:
     fields of the loss), `longer` multiplies its optimiser steps.
 
-    start: the row, at the same seed, whose trained weights this one begins with; "" for fresh weights, None for its own ReLU twin
+    start: the row, at the same seed, whose trained weights this one begins with; "" for fresh weights, `RELU` for its own ReLU twin
     NAME_relu (see `reidlib.ablations.row`). The spiking rows of S3CE-Net begin with their twins: that was the one change that brought
     them near the twins (notebook 03), and with SSAM in the twin too it gets as much training as every other layer. reference: the row it
     is compared with, of which it changes one thing; "" for none. published: how the paper's own ablation tables call it (see
@@ -26,13 +26,13 @@ class Row:
     clips: dict = field(default_factory=dict)
     train: dict = field(default_factory=dict)
     longer: int = 1
-    start: str | None = None
+    start: str = RELU
     reference: str = "s3ce_net"
     published: tuple[str, ...] = ()
     completion: dict | None = None
 
-    def __post_init__(self):
-        if self.start is None:
+    def __post_init__(self) -> None:
+        if self.start == RELU:
             object.__setattr__(self, "start", self.name + RELU)
 
 

@@ -8,7 +8,7 @@ _SAME_START = f"s3ce_net{RELU}"
 _COSINE = {"loss": {"distance": "cosine"}}
 
 
-def _sampling(**changes) -> dict:
+def _sampling(**changes: object) -> dict:
     return {"sampling": changes}
 
 

@@ -3,7 +3,7 @@
 from reidlib.ablations.rows import Row, System
 
 
-def _variant(name: str, title: str, group: str, published: str = "", **options) -> Row:
+def _variant(name: str, title: str, group: str, published: str = "", **options: object) -> Row:
     return Row(name, title, "sdcl", group, options, start="", reference="sdcl", published=(f"SDCL, {published}",) * bool(published))
 
 

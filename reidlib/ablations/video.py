@@ -11,7 +11,7 @@ _TABLES = ("Table 2.1: Baseline", "Table 3.1: Baseline", "Table 4.3: Baseline", 
 BASELINE = Row("resnet_frames", "ResNet on frames", "resnet_frames", "baseline", start="", reference="", published=_TABLES)
 
 
-def _row(model: str, name: str, title: str, group: str, *published: str, reference: str = "", **options) -> Row:
+def _row(model: str, name: str, title: str, group: str, *published: str, reference: str = "", **options: object) -> Row:
     """A row of a system, from fresh weights, compared with the system itself unless `reference` says otherwise."""
     return Row(name, title, model, group, options, start="", reference=reference or model, published=published)
 
@@ -60,7 +60,7 @@ TCLNET = _system(
 )
 
 
-def _completed(name: str, title: str, group: str, *published: str, reference: str = "vrstc", **changes) -> Row:
+def _completed(name: str, title: str, group: str, *published: str, reference: str = "vrstc", **changes: object) -> Row:
     return Row(name, title, "vrstc", group, start="", reference=reference, published=published, completion=changes)
 
 

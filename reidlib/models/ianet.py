@@ -6,10 +6,10 @@ section 1): the text, with the layers that the release adds to it; where the two
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.models.layers.clip_input import CHANNELS, at_test_time, checked_input, given_clips
-from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
+from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
 from reidlib.models.layers.interaction import CIA, STIA, InteractionAggregation
 from reidlib.models.layers.interaction_image import ImageInteraction
 from reidlib.models.layers.part_maps import part_losses, part_views
@@ -19,7 +19,7 @@ from reidlib.models.layers.video_resnet import MakeBlock, VideoResNet
 BLOCKS = ("ia", "stia", "cia", "image")
 
 
-class IANet(nn.Module):
+class IANet(ReidModel):
     """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`), any T.
 
     D = 32 * width for ResNet-50, 8 * width for ResNet-18. backbone, width, pretrained: see `ImageResNet`. inputs: ("events",) for event
@@ -64,7 +64,8 @@ class IANet(nn.Module):
     def forward(self, frames: Tensor | None = None, parts: Tensor | None = None, events: Tensor | None = None) -> Tensor | ReidOutput:
         """parts: whole numbers `[B, T, H, W]`, 0 background, 1 to N (head, upper body, lower body, shoes), 255 unknown; they supervise the
         part maps in training, `losses["parts"]`, and are not looked at in `eval` mode."""
-        clips, seen = given_clips(self.modalities, frames=frames, events=events), {}
+        clips = given_clips(self.modalities, frames=frames, events=events)
+        seen: dict[str, Tensor] = {}
         feature = pool_positions(self.backbone(clips, seen), self.pooling).mean(1)  # [B, D]
         if not self.training:
             return self.neck.norm(feature) if self.embedding == "neck" else feature
@@ -85,4 +86,5 @@ def block_maker(block: str, order: str, stia: dict) -> MakeBlock:
     if block not in BLOCKS:
         raise ValueError(f"unknown block {block!r}; choose one of {', '.join(BLOCKS)}")
     both = partial(InteractionAggregation, order=order, **stia)
-    return {"ia": both, "stia": partial(STIA, **stia), "cia": CIA, "image": ImageInteraction}[block]
+    makers: dict[str, MakeBlock] = {"ia": both, "stia": partial(STIA, **stia), "cia": CIA, "image": ImageInteraction}
+    return makers[block]

@@ -15,6 +15,7 @@ from test_every_model import SMALL
 
 from reidlib import processes
 from reidlib.models import MODELS
+from reidlib.models.layers.synced_norm import synced
 
 HERE = Path(__file__).parent
 HELPERS = [str(folder) for folder in (HERE, HERE.parent, HERE.parent / "models")]
@@ -95,3 +96,13 @@ def test_without_a_group_everything_is_as_it_was():
     assert processes.gathered(rows) is rows and processes.summed(rows) is rows and processes.from_first(lambda: 7) == 7
     assert processes.own_range(5) == range(5) and processes.joined(np.eye(2)).shape == (2, 2)
     assert processes.mean_numbers({"a": 2.0}) == {"a": 2.0} and set(SMALL) == set(MODELS)
+    with pytest.raises(ValueError, match="table of tracklets empty"):
+        processes.joined(None)
+
+
+def test_a_norm_that_keeps_no_statistics_is_synchronised_too(monkeypatch):
+    norm, x = torch.nn.BatchNorm1d(3, track_running_stats=False), torch.rand(8, 3)
+    alone = norm(x)
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "summed", lambda values: 2 * values)  # the other process holds the same rows
+    torch.testing.assert_close(synced(norm)(x), alone)

@@ -1,6 +1,7 @@
 """BatchNorm over the whole batch where several processes hold a part of it each."""
 
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reidlib import processes
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 class SyncedNorm(_BatchNorm):
@@ -25,20 +28,24 @@ class SyncedNorm(_BatchNorm):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, rows: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        share = self.momentum or 0.0
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-        share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+            share = 1 / float(self.num_batches_tracked) if self.momentum is None else share
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         unbiased = variance * rows / (rows - 1).clamp_min(1)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
 
 
-def synced(model: nn.Module) -> nn.Module:
+def synced(model: ModelT) -> ModelT:
     """Let every BatchNorm of `model` see the rows of all processes; in place, names and weights stay. Nothing for a single process."""
     if processes.count() > 1:
         for module in model.modules():
             if isinstance(module, _BatchNorm) and not isinstance(module, SyncedNorm):
-                module.__class__ = _synced_class(type(module))
+                kind: type = type(module)
+                module.__class__ = _synced_class(kind)
     return model
 
 
