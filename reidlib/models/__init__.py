@@ -1,13 +1,12 @@
 """Re-identification systems by name: `build_model(name, num_classes, **options)`."""
 
 from collections.abc import Callable
-
-from torch import nn
+from typing import Any
 
 from reidlib.models.bicnet_tks import BiCnetTKS
 from reidlib.models.frame_resnet import FrameResNet, resnet50
 from reidlib.models.ianet import IANet
-from reidlib.models.layers.heads import ReidOutput
+from reidlib.models.layers.heads import ReidModel, ReidOutput
 from reidlib.models.layers.memory_order import channels_last
 from reidlib.models.layers.spiking import NeuronSettings, record_firing_rates, spiking_layers
 from reidlib.models.psta import PSTA
@@ -21,6 +20,7 @@ __all__ = [
     "MODELS",
     "SUPERVISED",
     "NeuronSettings",
+    "ReidModel",
     "ReidOutput",
     "SamplingSettings",
     "build_model",
@@ -28,7 +28,7 @@ __all__ = [
     "spiking_layers",
 ]
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+MODELS: dict[str, Callable[..., ReidModel]] = {
     "s3ce_net": S3CENet,
     "sew_resnet18": sew_resnet18,
     "resnet18_events": resnet18_events,
@@ -48,7 +48,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 SUPERVISED = ("ianet", "tclnet", "rfcnet")
 
 
-def build_model(name: str, num_classes: int, **options) -> nn.Module:
+def build_model(name: str, num_classes: int, **options: Any) -> ReidModel:
     """Build a system for `num_classes` training identities.
 
     `model.modalities` says what it takes; `model(events=[B, T, 2, H, W], frames=[B, T, 3, H, W])`, given just those, returns `[B, D]`

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reidlib.models.layers.clip_input import CHANNELS, at_test_time, checked_input, given_clips
-from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
+from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
 from reidlib.models.layers.image_resnet import check_clips
 from reidlib.models.layers.spiking_resnet import STAGES, pool_positions
 from reidlib.models.layers.temporal_kernels import TemporalKernels
@@ -21,7 +21,7 @@ from reidlib.models.layers.video_resnet import VideoResNet
 SMALL = ("pooled", "resized")
 
 
-class BiCnetTKS(nn.Module):
+class BiCnetTKS(ReidModel):
     """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`), D = 32 * width for ResNet-50.
 
     Every (1 + alpha)-th frame is big, the alpha behind it are small; both kinds pass one ResNet with shared weights, and the embedding is

@@ -1,13 +1,13 @@
 """The plain video baseline: a ResNet on every frame, mean over the clip."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
+from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
 from reidlib.models.layers.image_resnet import ImageResNet, check_clips
 from reidlib.models.layers.spiking_resnet import pool_positions
 
 
-class FrameResNet(nn.Module):
+class FrameResNet(ReidModel):
     """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`).
 
     D = 32 * width for ResNet-50, 8 * width for ResNet-18. backbone, width, pretrained: see `ImageResNet`. pooling over positions:

@@ -6,10 +6,10 @@ section 1): the text, with the layers that the release adds to it; where the two
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.models.layers.clip_input import CHANNELS, at_test_time, checked_input, given_clips
-from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
+from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
 from reidlib.models.layers.interaction import CIA, STIA, InteractionAggregation
 from reidlib.models.layers.interaction_image import ImageInteraction
 from reidlib.models.layers.part_maps import part_losses, part_views
@@ -19,7 +19,7 @@ from reidlib.models.layers.video_resnet import MakeBlock, VideoResNet
 BLOCKS = ("ia", "stia", "cia", "image")
 
 
-class IANet(nn.Module):
+class IANet(ReidModel):
     """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`), any T.
 
     D = 32 * width for ResNet-50, 8 * width for ResNet-18. backbone, width, pretrained: see `ImageResNet`. inputs: ("events",) for event

@@ -4,14 +4,14 @@ Y. Wang et al., "Pyramid Spatial-Temporal Aggregation for Video-based Person Re-
 parameter count follow the shell that the SDCL release runs (specification, section 3.2).
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from reidlib.models.layers.heads import ReidOutput
+from reidlib.models.layers.heads import ReidModel, ReidOutput
 from reidlib.models.layers.image_resnet import FrameBranch, check_clips, map_size, reduced_channels
 from reidlib.models.layers.pyramid import PyramidHead
 
 
-class PSTA(nn.Module):
+class PSTA(ReidModel):
     """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`), D = `channels`.
 
     backbone, width, pretrained: see `ImageResNet`. size: (height, width) of the frames, which the relation layers are built for.

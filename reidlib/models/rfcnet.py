@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.models.layers.clip_input import CHANNELS, at_test_time, checked_input, given_clips
-from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
+from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
 from reidlib.models.layers.image_resnet import check_clips
 from reidlib.models.layers.part_labels import Bands, check_parts, cut_classes, cut_fractions, foreground_target
 from reidlib.models.layers.partition import Partition, cut_loss
@@ -22,7 +22,7 @@ from reidlib.models.layers.video_resnet import MakeBlock, VideoResNet
 VIEWS = ("regions", "foreground", "completed")
 
 
-class RFCnet(nn.Module):
+class RFCnet(ReidModel):
     """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`), D = 32 * width for ResNet-50.
 
     backbone, width, pretrained: see `ImageResNet`. size: (height, width) of the clips, which the partition is built for. stages: those

@@ -13,7 +13,7 @@ import torch
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
+from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
 from reidlib.models.layers.spiking import NeuronSettings, reset_state
 from reidlib.models.layers.spiking_resnet import STAGES, SpikingResNet, initialise, load_imagenet, pool_positions
 
@@ -171,7 +171,7 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.cat(outputs, dim=-2)
 
 
-class S3CENet(nn.Module):
+class S3CENet(ReidModel):
     """Events `[B, T, 2, H, W]` -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`), D = 8 * width.
 
     ssam: stages after which SSAM stands, () for none. sampling: STFS settings, None for none (training only: parameters, cost and

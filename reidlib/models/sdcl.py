@@ -7,11 +7,11 @@ or run, so this is *our reading of the paper* (specification, section 5); what t
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.models.layers.alignment import Alignment, CrossFusion
 from reidlib.models.layers.event_branch import EventBranch
-from reidlib.models.layers.heads import ReidOutput
+from reidlib.models.layers.heads import ReidModel, ReidOutput
 from reidlib.models.layers.image_resnet import FrameBranch, check_clips, map_size, reduced_channels
 from reidlib.models.layers.pyramid import PyramidHead
 from reidlib.models.layers.sampling import sampling_places
@@ -37,7 +37,7 @@ class InnerViews:
     scores: dict[str, Tensor]
 
 
-class SDCL(nn.Module):
+class SDCL(ReidModel):
     """Events `[B, T, 2, H, W]` and frames `[B, T, 3, H, W]` (normalised RGB) -> `[B, D]` embeddings or `ReidOutput`, D = `channels`.
 
     modalities: ("events", "frames"), or one of them alone: the same network with the other path, the exchange and the joint

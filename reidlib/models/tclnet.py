@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reidlib.models.layers.boosting import SaliencyBoosting
 from reidlib.models.layers.clip_input import CHANNELS, at_test_time, checked_input, given_clips
 from reidlib.models.layers.erasing import SaliencyErasing
-from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
+from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
 from reidlib.models.layers.interaction import InteractionAggregation
 from reidlib.models.layers.part_maps import part_losses, part_views
 from reidlib.models.layers.spiking_resnet import pool_positions
@@ -22,7 +22,7 @@ from reidlib.models.layers.video_resnet import MakeBlock, VideoResNet
 BEFORE_LEARNERS = (1, 2, 3)
 
 
-class TCLNet(nn.Module):
+class TCLNet(ReidModel):
     """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, learners * D]` embeddings (`eval`) or `ReidOutput` (`train`), a head per learner.
 
     D = 32 * width for ResNet-50, 8 * width for ResNet-18. backbone, width, pretrained: see `ImageResNet`. inputs: ("events",) for event

@@ -4,17 +4,17 @@ R. Hou's thesis, chapter 4, after "VRSTC: Occlusion-Free Video Person Re-Identif
 *our reading*. How the parts are trained after one another: `reidlib.repairing`.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.models.layers.clip_input import at_test_time
-from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
+from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
 from reidlib.models.layers.image_resnet import check_clips
 from reidlib.models.layers.non_local import NonLocal
 from reidlib.models.layers.occlusion import region_vectors
 from reidlib.models.layers.video_resnet import VideoResNet
 
 
-class VRSTC(nn.Module):
+class VRSTC(ReidModel):
     """Frames `[B, T, 3, H, W]`, normalised RGB -> `[B, D]` embeddings (`eval`) or `ReidOutput` (`train`).
 
     ResNet with Non-local blocks, mean over positions and frames, BN-neck. D = 32 * width for ResNet-50, 8 * width for ResNet-18.

@@ -1,4 +1,4 @@
-"""What every system ends with: a BN-neck and a classifier, and the container for training outputs."""
+"""What every system is and ends with: its base, a BN-neck and a classifier, and the container for training outputs."""
 
 from dataclasses import dataclass, field
 
@@ -20,10 +20,22 @@ class ReidOutput:
     losses: dict[str, Tensor] = field(default_factory=dict)
     weights: list[float] = field(default_factory=list)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.weights = self.weights or [1.0] * len(self.features)
         if not len(self.features) == len(self.logits) == len(self.weights):
             raise ValueError(f"{len(self.features)} features, {len(self.logits)} logits, {len(self.weights)} weights: one of each per head")
+
+
+class ReidModel(nn.Module):
+    """A re-identification system, as every caller may use it whichever it is.
+
+    modalities: what `forward` takes, by these names: "events" `[B, T, 2, H, W]`, "frames" `[B, T, 3, H, W]`. It returns `[B, D]` embeddings
+    in `eval` mode and a `ReidOutput` in `train` mode. supervised: whether its training learns from labels of body parts; `forward` then
+    takes `parts`, `[B, T, H, W]`, too.
+    """
+
+    modalities: tuple[str, ...]
+    supervised: bool = False
 
 
 def check_places(**places: str) -> None:

@@ -1,13 +1,17 @@
 """In which order convolutions keep their maps in memory."""
 
+from typing import TypeVar
+
 import torch
 from torch import nn
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 NARROW = 8  # with fewer channels a position does not fill a vector register, and channels first is faster
 _SAFE = 16
 
 
-def channels_last(model: nn.Module) -> nn.Module:
+def channels_last(model: ModelT) -> ModelT:
     """Let the convolutions of `model` work on maps whose channels lie side by side in memory; returns the model.
 
     The same results but for rounding, in less time on a CPU: `benchmarks/networks.py` has the ratios. What stands between convolutions
