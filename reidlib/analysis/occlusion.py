@@ -16,7 +16,7 @@ def occlusion_map(model: nn.Module, clips: Tensor, grid: tuple[int, int] = (8, 4
     clips `[n, T, 2, H, W]`: all clips of one tracklet. The picture is divided into `grid` cells, the box covers `box` x `box` of them and
     moves by one cell, beyond the border too; a cell's value is the mean over the boxes that cover it.
     """
-    masks, covers = box_masks(tuple(clips.shape[-2:]), grid, box)
+    masks, covers = box_masks((clips.shape[-2], clips.shape[-1]), grid, box)
     drops = similarity_drops(model, clips, masks, batch)
     return np.tensordot(drops, covers, 1) / covers.sum(0)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -187,6 +187,6 @@ def readable(scores: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[list(dict.fromkeys(table["video"])), list(dict.fromkeys(table["title"]))].rename_axis(columns=None).fillna("–")
 
 
-def _video(line) -> str:
+def _video(line: Any) -> str:  # a row of `itertuples`
     condition = Condition(line.kind, line.severity, line.events)
     return condition.words + (", events of it" if condition.changes_events else "")

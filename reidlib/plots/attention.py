@@ -43,8 +43,8 @@ def attention_over_events(
     """
     frames = check_array("frames", frames, "T 2 H W", low=0)
     check_named("maps", maps)
-    maps = {name: check_array(f"map of {name!r}", values, "T h w") for name, values in maps.items()}
-    for name, values in maps.items():
+    layers = {name: check_array(f"map of {name!r}", values, "T h w") for name, values in maps.items()}
+    for name, values in layers.items():
         check_lengths(**{"steps of the frames": len(frames), f"steps of the map {name!r}": len(values)})
     steps = np.unique(np.linspace(0, len(frames) - 1, min(columns, len(frames))).round().astype(int))
     height, width = frames.shape[2:]
@@ -58,7 +58,7 @@ def attention_over_events(
     for column, step in enumerate(steps):
         axes[0, column].imshow(event_image(frames[step], limit))
         axes[0, column].set_title(f"step {step + 1}", fontsize=8.5)
-    for line, bar, values in zip(axes[1:], bars[1:], maps.values(), strict=True):
+    for line, bar, values in zip(axes[1:], bars[1:], layers.values(), strict=True):
         low, high = values.min(), values.max() if values.max() > values.min() else values.min() + 0.01
         for ax, step in zip(line, steps, strict=True):
             heat = ax.imshow(values[step], extent=area, cmap=HEAT, vmin=low, vmax=high)

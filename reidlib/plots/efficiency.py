@@ -76,7 +76,7 @@ def _millions(parameters: float) -> str:
 def label_points(ax: Axes, points: np.ndarray, texts: list[str]) -> None:
     """Writes each text beside its point, at the first place that no earlier text, mark or edge of the axes takes; a thin line leads to it
     where it had to move away. Where every place is taken, the text stands to the right of its point."""
-    ax.figure.draw_without_rendering()  # fixes the layout, so that places in pixels are final
+    ax.figure.canvas.figure.draw_without_rendering()  # fixes the layout, so that places in pixels are final
     obstacles = [line.get_window_extent().padded(3) for line in ax.lines]
     obstacles += [Bbox.from_bounds(x, y, 0, 0).padded(12) for x, y in ax.transData.transform(points)]
     inside = ax.get_window_extent()

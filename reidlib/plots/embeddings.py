@@ -110,7 +110,7 @@ def projection_rows(
     return figure
 
 
-def pair_similarity(systems: Mapping[str, Mapping[str, ArrayLike]], *, title: str = "Cosine similarity of pairs of tracklets") -> Figure:
+def pair_similarity(systems: Mapping[str, Mapping[str, np.ndarray]], *, title: str = "Cosine similarity of pairs of tracklets") -> Figure:
     """One panel per system, one line per kind of pair: the distribution as a violin (from 20 pairs on), the quartiles as a box, the range
     from the 5th to the 95th percentile as whiskers. Green: the same person, red-orange: another one.
 
@@ -140,7 +140,8 @@ def pair_similarity(systems: Mapping[str, Mapping[str, ArrayLike]], *, title: st
 
 def _violin(ax: Axes, values: np.ndarray, place: int, colour: str) -> None:
     if len(np.unique(values)) >= 20:
-        body = ax.violinplot(values, positions=[place], orientation="horizontal", widths=0.8, showextrema=False)["bodies"][0]
+        parts = ax.violinplot(values, positions=[place], orientation="horizontal", widths=0.8, showextrema=False)
+        body = parts["bodies"][0]  # type: ignore[index]  # the stubs know no list among the parts
         body.set(facecolor=colour, alpha=0.3, linewidth=0)
     else:
         ax.scatter(values, np.full(len(values), place), color=colour, s=12, alpha=0.5, linewidths=0)
@@ -180,11 +181,11 @@ def _by_identity(
     """The identities not shown in grey below, the shown ones in colour, with their number where wanted."""
     for i, camera in enumerate(np.unique(cameras)):
         rest = (cameras == camera) & ~np.isin(identities, shown)
-        ax.scatter(*points[rest].T, color=PALE, marker=_marker(i), s=0.6 * size, linewidths=0)
+        ax.scatter(points[rest, 0], points[rest, 1], color=PALE, marker=_marker(i), s=0.6 * size, linewidths=0)
     for colour, person in zip(identity_colours(len(shown)), shown, strict=True):
         for i, camera in enumerate(np.unique(cameras)):
             here = (cameras == camera) & (identities == person)
-            ax.scatter(*points[here].T, color=[colour], marker=_marker(i), s=size, linewidths=0.4, edgecolors="white")
+            ax.scatter(points[here, 0], points[here, 1], color=[colour], marker=_marker(i), s=size, linewidths=0.4, edgecolors="white")
     if not numbers:
         return
     for colour, person in zip(identity_colours(len(shown)), shown, strict=True):
@@ -192,7 +193,8 @@ def _by_identity(
         place = mine[np.linalg.norm(mine - np.median(mine, axis=0), axis=1).argmin()]
         outline = [withStroke(linewidth=2.5, foreground="white")]
         ax.text(
-            *place,
+            place[0],
+            place[1],
             str(person),
             color=tuple(0.7 * np.array(colour)),
             weight="bold",
@@ -207,4 +209,5 @@ def _by_camera(ax: Axes, points: np.ndarray, cameras: np.ndarray, size: float = 
     """Cameras by colour and marker: clusters of one camera would mean that the model sees the camera, not the person."""
     for i, camera in enumerate(np.unique(cameras)):
         colour = PALETTE[i % len(PALETTE)]
-        ax.scatter(*points[cameras == camera].T, color=colour, marker=_marker(i), s=size, alpha=0.75, linewidths=0, label=_camera(camera))
+        x, y = points[cameras == camera].T
+        ax.scatter(x, y, color=colour, marker=_marker(i), s=size, alpha=0.75, linewidths=0, label=_camera(camera))

@@ -71,8 +71,8 @@ def map_grid(
         layout="compressed",
         height_ratios=[1] * len(rows) + [0.06],
     )
-    for column, (name, cells) in enumerate(table.items()):
-        _draw_column(figure, axes[:, column], name, cells, (0, width, height, 0))
+    for place, (name, column) in enumerate(table.items()):
+        _draw_column(figure, axes[:, place], name, column, (0, width, height, 0))
     for ax, label in zip(axes[:-1, 0], rows, strict=True):
         ax.set_ylabel(label, fontsize=8.5)
     figure.supxlabel(f"colour bars: {unit}", fontsize=8.5)
@@ -189,7 +189,7 @@ def _zoomed(ax: Axes, image: np.ndarray, centre: tuple[int, int], chosen: np.nda
     arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 1, "shrinkA": 3, "shrinkB": 3}
     for rank, (to_y, to_x) in enumerate(chosen[1:], start=2):
         halo = [withStroke(linewidth=2, foreground="white")]
-        ax.annotate(rank, (to_x, to_y), (3, 3), textcoords="offset points", fontsize=7.5, path_effects=halo, zorder=4)
+        ax.annotate(str(rank), (to_x, to_y), (3, 3), textcoords="offset points", fontsize=7.5, path_effects=halo, zorder=4)
         ax.annotate("", (to_x, to_y), (x, y), arrowprops=arrow)
     ax.plot(chosen[1:, 1], chosen[1:, 0], "o", color="black", markersize=3, label="chosen event (number: its rank, the kernel's tap)")
     ax.plot(x, y, "D", color="black", markersize=6, label="centre, itself the first")

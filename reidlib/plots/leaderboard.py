@@ -112,7 +112,7 @@ def _section(ax: Axes, part: pd.DataFrame, own: str) -> None:
 def _legend(figure: Figure, table: pd.DataFrame, extra: list[Line2D]) -> None:
     shown = [name for name in INPUTS if name in set(table["input"])]
     handles = [Line2D([], [], color=INPUTS[n][0], marker=INPUTS[n][1], linestyle="none", label=INPUTS[n][2]) for n in shown] + extra
-    headline_legend(figure, handles, [handle.get_label() for handle in handles])
+    headline_legend(figure, handles, [str(handle.get_label()) for handle in handles])
 
 
 def _check_inputs(name: str, table: pd.DataFrame) -> None:

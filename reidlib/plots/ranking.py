@@ -92,7 +92,7 @@ def _frame(ax: Axes, rank: int, person: object, distance: float, right: bool) ->
 
 
 def cmc_curves(
-    curves: Mapping[str, ArrayLike],
+    curves: Mapping[str, np.ndarray],
     *,
     max_rank: int = 20,
     intervals: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,

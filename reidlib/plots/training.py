@@ -88,12 +88,13 @@ def _draw_curve(ax: Axes, log: pd.DataFrame, column: str, smooth: int, style: tu
     runs = [run for _, run in log.groupby("seed")] if "seed" in log else [log]
     for i, run in enumerate(runs):
         run = run.loc[run[column].notna(), ["step", column]].sort_values("step")
-        named = {"color": colour, "label": label if i == 0 else None}
+        named = label if i == 0 else None
         if (column in LOSSES or "loss" in column) and smooth > 1 and len(run) >= 4 * smooth:
             ax.plot(run["step"], run[column], color=colour, linewidth=0.7, alpha=0.25)
-            ax.plot(run["step"], run[column].rolling(smooth, center=True, min_periods=1).mean(), linewidth=1.6, **named)
+            ax.plot(run["step"], run[column].rolling(smooth, center=True, min_periods=1).mean(), linewidth=1.6, color=colour, label=named)
         else:
-            ax.plot(run["step"], run[column], marker=marker if len(run) <= 40 else "", markersize=4, linewidth=1.4, **named)
+            dot = marker if len(run) <= 40 else ""
+            ax.plot(run["step"], run[column], marker=dot, markersize=4, linewidth=1.4, color=colour, label=named)
 
 
 def firing_rates(rates: Mapping[str, Mapping[str, float]], *, title: str = "Firing rate of every spiking layer") -> Figure:
