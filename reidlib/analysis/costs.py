@@ -67,7 +67,7 @@ def input_name(modalities: tuple[str, ...]) -> str:
     return "+".join(letter for letter, name in (("V", "frames"), ("E", "events")) if name in modalities)
 
 
-def clip_costs(model: nn.Module, clip: dict[str, Tensor]) -> pd.DataFrame:
+def clip_costs(model: ReidModel, clip: dict[str, Tensor]) -> pd.DataFrame:
     """Operations of embedding one clip, `{"events": [1, T, 2, H, W], "frames": [1, T, 3, H, W]}` as far as the model takes them, summed by
     stage in order of execution: stage, dense, driven (the part of dense whose operands are spikes), macs, acs, mac_uJ, ac_uJ."""
     device = next(model.parameters()).device
@@ -98,7 +98,7 @@ def stage_of(layer: str) -> str:
     return "stem" if words[1] == "conv" else "frame branch"
 
 
-def embedding_parameters(model: nn.Module) -> int:
+def embedding_parameters(model: ReidModel) -> int:
     """Number of parameters without the classifiers."""
     classifiers = [module for name, module in model.named_modules() if name.split(".")[-1] == CLASSIFIER]
     return count_parameters(model) - sum(count_parameters(module) for module in classifiers)
@@ -230,7 +230,7 @@ def _total(loss: ReidLoss, labels: Tensor, output: ReidOutput) -> Tensor:
     return loss(output, labels)["total"]
 
 
-def training_step_seconds(model: nn.Module, inputs: dict[str, Tensor], loss: Callable[[ReidOutput], Tensor]) -> float:
+def training_step_seconds(model: ReidModel, inputs: dict[str, Tensor], loss: Callable[[ReidOutput], Tensor]) -> float:
     """Seconds of one forward and backward pass in training mode; running statistics of the model move, so hand over a copy."""
     model.train()
     model.zero_grad(set_to_none=True)

@@ -20,6 +20,7 @@ from reidlib.datasets import TrackletStore, walkers
 from reidlib.datasets.frames import video_of
 from reidlib.datasets.pixels import nearest_others, to_pixels
 from reidlib.models.layers.occlusion import THIRDS, occluded, third_edges
+from reidlib.models.stcnet import STCnet
 from reidlib.repairing import Repairing, TrackletViews, hole_inputs, localise, repair
 
 LEVELS = 127.5  # grey levels in one unit of pixels in [-1, 1]
@@ -86,7 +87,7 @@ def _firing(repairing: Repairing, probe: Probe) -> dict[tuple[str, str], float]:
     }
 
 
-def _errors(repairing: Repairing, net: torch.nn.Module, probe: Probe) -> dict[tuple[str, str], float]:
+def _errors(repairing: Repairing, net: STCnet, probe: Probe) -> dict[tuple[str, str], float]:
     settings, chosen = repairing.completion, np.flatnonzero(probe.hidden.any(1))
     frames, mask, *around = hole_inputs(probe.covered, probe.hidden, chosen, settings)
     clear_around = hole_inputs(probe.covered, probe.hidden, chosen, replace(settings, neighbours="visible"))[2:]

@@ -55,7 +55,7 @@ class Robustness:
     come from drawing people anew.
     """
 
-    def __init__(self, experiment: Experiment):
+    def __init__(self, experiment: Experiment) -> None:
         self.experiment, self.people = experiment, experiment.query_people()
         self._precisions: dict[tuple[str, Condition], np.ndarray] = {}
         self._modalities: dict[str, tuple[str, ...]] = {}

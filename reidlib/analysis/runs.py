@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 import pandas as pd
-from torch import nn
 
 from reidlib.ablations import row
 from reidlib.analysis.comparison import reference_of, title
@@ -14,7 +13,7 @@ from reidlib.datasets import ClipSettings
 from reidlib.evaluation import embed
 from reidlib.experiment import Experiment
 from reidlib.losses import ReidLoss
-from reidlib.models import NeuronSettings, build_model, record_firing_rates, spiking_layers
+from reidlib.models import NeuronSettings, ReidModel, build_model, record_firing_rates, spiking_layers
 from reidlib.models.s3ce_net import SSAM, SamplingSettings
 from reidlib.training import TrainSettings
 
@@ -68,7 +67,7 @@ def _neuron(settings: NeuronSettings) -> str:
     return f"{settings.kind.upper()}{leak}, threshold {settings.threshold:g}{reset}, ATan surrogate alpha {settings.alpha:g}"
 
 
-def _attention(model: nn.Module) -> str:
+def _attention(model: ReidModel) -> str:
     found = {name.rpartition(".")[2]: module for name, module in model.named_modules() if isinstance(module, SSAM)}
     if not found:
         return "none"

@@ -136,7 +136,7 @@ def _progress(name: str) -> Iterator[None]:
 class _Lines(logging.Formatter):
     """`02_training | text`, one line each, the last state of a progress bar instead of its carriage returns."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
 
