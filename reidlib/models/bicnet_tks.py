@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.models.layers.clip_input import CHANNELS, at_test_time, checked_input, given_clips
+from reidlib.models.layers.containers import DictOf
 from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
-from reidlib.models.layers.image_resnet import check_clips
+from reidlib.models.layers.image_resnet import check_clips, checked_size
 from reidlib.models.layers.spiking_resnet import STAGES, pool_positions
 from reidlib.models.layers.temporal_kernels import TemporalKernels
 from reidlib.models.layers.two_scales import CrossScale, DiverseAttention
@@ -68,12 +69,14 @@ class BiCnetTKS(ReidModel):
             raise ValueError(f"blocks behind stages csp {tuple(csp)}, dao {dao}, tks {tuple(tks)}: stages are {STAGES}")
         if any(extent < 32 or extent % 32 for extent in size):
             raise ValueError(f"size {tuple(size)}: both must be divisible by 32, so that a small map has half the positions of a big one")
-        self.modalities, self.size, self.alpha, self.small = checked_input(inputs), tuple(size), alpha, small
+        self.modalities, self.size, self.alpha, self.small = checked_input(inputs), checked_size(size), alpha, small
         self.backbone = VideoResNet(backbone, width, pretrained, in_channels=CHANNELS[self.modalities[0]])
         channels = self.backbone.stage_channels
-        self.csp = nn.ModuleDict({str(stage): CrossScale(channels[stage], alpha) for stage in sorted(csp)})
-        self.tks = nn.ModuleDict({str(stage): TemporalKernels(channels[stage], kernels, fusion, grid) for stage in sorted(tks)})
-        self.dao = nn.ModuleDict()
+        self.csp: DictOf[CrossScale] = DictOf({str(stage): CrossScale(channels[stage], alpha) for stage in sorted(csp)})
+        self.tks: DictOf[TemporalKernels] = DictOf(
+            {str(stage): TemporalKernels(channels[stage], kernels, fusion, grid) for stage in sorted(tks)}
+        )
+        self.dao: DictOf[DiverseAttention] = DictOf()
         if dao is not None:
             stride = (8, 16, 32, 32)[dao - 1]  # of the small map
             self.dao[str(dao)] = DiverseAttention(channels[dao], alpha, (size[0] // stride, size[1] // stride), areas)
@@ -82,9 +85,10 @@ class BiCnetTKS(ReidModel):
 
     def forward(self, frames: Tensor | None = None, events: Tensor | None = None) -> Tensor | ReidOutput:
         clips = self._clips(frames, events)
-        seen = {} if self.training else None
-        branches = self._branches(clips, seen)  # [B, M, D, h, w], [B, M alpha, D, h/2, w/2]
-        feature = sum(pool_positions(x, self.pooling).mean(1) for x in branches) / 2  # [B, D]
+        seen: dict[str, Tensor] = {}
+        branches = self._branches(clips, seen if self.training else None)  # [B, M, D, h, w], [B, M alpha, D, h/2, w/2]
+        big, small = (pool_positions(x, self.pooling).mean(1) for x in branches)  # [B, D] each
+        feature = (big + small) / 2
         if not self.training:
             return self.neck.norm(feature) if self.embedding == "neck" else feature
         normalised, logits = self.neck(feature)
@@ -96,7 +100,7 @@ class BiCnetTKS(ReidModel):
 
         `attention_big3` `[B, M, P, Q]` and `attention_small3` `[B, M * alpha, P', Q']`: DAO over its areas, 1 in all (Q = 1 for stripes);
         `kernels2` `[B, K, C]`: the share of each temporal kernel. M counts the big frames of the clip as it was filled up."""
-        seen = {}
+        seen: dict[str, Tensor] = {}
         with at_test_time(self):
             self._branches(self._clips(frames, events), seen)
         return {name: value for name, value in seen.items() if not name.startswith("divergence")}
@@ -115,14 +119,14 @@ class BiCnetTKS(ReidModel):
         big, small = self._stem(clips)
         for stage in STAGES:
             big, small = self.backbone.stage(stage, big), self.backbone.stage(stage, small)
-            inside = None if seen is None else {}
+            inside: dict[str, Tensor] = {}
             if str(stage) in self.csp:
                 small = small + self.csp[str(stage)](big)
             for blocks in (self.dao, self.tks):
                 if str(stage) in blocks:
-                    big, small = blocks[str(stage)](big, small, inside)
-            for name, value in (inside or {}).items():
-                seen[f"{name}{stage}"] = value
+                    big, small = blocks[str(stage)](big, small, None if seen is None else inside)
+            if seen is not None:
+                seen.update({f"{name}{stage}": value for name, value in inside.items()})
         return big, small
 
     def _stem(self, clips: Tensor) -> tuple[Tensor, Tensor]:

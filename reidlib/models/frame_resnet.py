@@ -1,5 +1,7 @@
 """The plain video baseline: a ResNet on every frame, mean over the clip."""
 
+from typing import Any
+
 from torch import Tensor
 
 from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
@@ -43,6 +45,6 @@ class FrameResNet(ReidModel):
         return ReidOutput([normalised if self.metric == "neck" else feature], [logits])
 
 
-def resnet50(num_classes: int, **options) -> FrameResNet:
+def resnet50(num_classes: int, **options: Any) -> FrameResNet:
     """The frames baseline of the papers' comparisons."""
     return FrameResNet(num_classes, backbone="resnet50", **options)

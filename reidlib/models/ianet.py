@@ -64,7 +64,8 @@ class IANet(ReidModel):
     def forward(self, frames: Tensor | None = None, parts: Tensor | None = None, events: Tensor | None = None) -> Tensor | ReidOutput:
         """parts: whole numbers `[B, T, H, W]`, 0 background, 1 to N (head, upper body, lower body, shoes), 255 unknown; they supervise the
         part maps in training, `losses["parts"]`, and are not looked at in `eval` mode."""
-        clips, seen = given_clips(self.modalities, frames=frames, events=events), {}
+        clips = given_clips(self.modalities, frames=frames, events=events)
+        seen: dict[str, Tensor] = {}
         feature = pool_positions(self.backbone(clips, seen), self.pooling).mean(1)  # [B, D]
         if not self.training:
             return self.neck.norm(feature) if self.embedding == "neck" else feature
@@ -85,4 +86,5 @@ def block_maker(block: str, order: str, stia: dict) -> MakeBlock:
     if block not in BLOCKS:
         raise ValueError(f"unknown block {block!r}; choose one of {', '.join(BLOCKS)}")
     both = partial(InteractionAggregation, order=order, **stia)
-    return {"ia": both, "stia": partial(STIA, **stia), "cia": CIA, "image": ImageInteraction}[block]
+    makers: dict[str, MakeBlock] = {"ia": both, "stia": partial(STIA, **stia), "cia": CIA, "image": ImageInteraction}
+    return makers[block]

@@ -4,10 +4,12 @@ Y. Wang et al., "Pyramid Spatial-Temporal Aggregation for Video-based Person Re-
 parameter count follow the shell that the SDCL release runs (specification, section 3.2).
 """
 
+from typing import Any
+
 from torch import Tensor
 
 from reidlib.models.layers.heads import ReidModel, ReidOutput
-from reidlib.models.layers.image_resnet import FrameBranch, check_clips, map_size, reduced_channels
+from reidlib.models.layers.image_resnet import FrameBranch, check_clips, checked_size, map_size, reduced_channels
 from reidlib.models.layers.pyramid import PyramidHead
 
 
@@ -30,11 +32,11 @@ class PSTA(ReidModel):
         size: tuple[int, int] = (256, 128),
         channels: int | None = None,
         pretrained: bool = False,
-        **head,
+        **head: Any,
     ):
         super().__init__()
         channels = channels or reduced_channels(backbone, width)
-        self.size = tuple(size)
+        self.size = checked_size(size)
         height, width_ = map_size(self.size)
         self.frame_branch = FrameBranch(channels, backbone, width, pretrained)
         self.head = PyramidHead(num_classes, channels, height * width_, self.modalities, **head)

@@ -5,14 +5,16 @@ R. Hou's thesis, chapter 5, and R. Hou et al., "Feature Completion for Occluded 
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from reidlib.models.layers.clip_input import CHANNELS, at_test_time, checked_input, given_clips
 from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
-from reidlib.models.layers.image_resnet import check_clips
+from reidlib.models.layers.image_resnet import check_clips, checked_size
 from reidlib.models.layers.part_labels import Bands, check_parts, cut_classes, cut_fractions, foreground_target
 from reidlib.models.layers.partition import Partition, cut_loss
 from reidlib.models.layers.region_block import RegionCompletion
@@ -62,7 +64,7 @@ class RFCnet(ReidModel):
         metric: str = "neck",
         embedding: str = "neck",
         pretrained: bool = False,
-        **block,
+        **block: Any,
     ):
         super().__init__()
         check_places(metric=metric, embedding=embedding)
@@ -70,7 +72,7 @@ class RFCnet(ReidModel):
             raise ValueError(f"RFC blocks after stages {tuple(stages)}: choose some of {STAGES}")
         if len(bands) != 4:
             raise ValueError(f"{len(bands)} bands: give the labels of head, upper body, lower body and shoes")
-        self.modalities, self.size, self.stages = checked_input(inputs), tuple(size), tuple(sorted(stages))
+        self.modalities, self.size, self.stages = checked_input(inputs), checked_size(size), tuple(sorted(stages))
         self.supervised = bool(cut_weight and adaptive) or bool(foreground_weight and foreground != "none")
         options = dict(regions=regions, adaptive=adaptive, srfc=srfc, trfc=trfc, order=order, foreground=foreground, **block)
         made = {stage: [partial(RegionCompletion, size=stage_size(self.size, stage), **options)] for stage in self.stages}
@@ -83,8 +85,8 @@ class RFCnet(ReidModel):
 
     def forward(self, frames: Tensor | None = None, parts: Tensor | None = None, events: Tensor | None = None) -> Tensor | ReidOutput:
         clips = self._clips(frames, events)
-        seen = {} if self.training else None
-        maps = self.backbone(clips, seen)  # [B, T, D, H/16, W/16]
+        seen: dict[str, Tensor] = {}
+        maps = self.backbone(clips, seen if self.training else None)  # [B, T, D, H/16, W/16]
         feature = pool_positions(maps, self.pooling).mean(1)  # [B, D]
         if not self.training:
             return self.neck.norm(feature) if self.embedding == "neck" else feature
@@ -98,7 +100,7 @@ class RFCnet(ReidModel):
 
         `regions2`: masks of the body regions, `[B, T, n, h, w]`; `foreground2`: A, 0 to 1, `[B, T, h, w]`; `completed2`: norm of the
         features behind the block, `[B, T, h, w]`."""
-        seen = {}
+        seen: dict[str, Tensor] = {}
         with at_test_time(self):
             self.backbone(self._clips(frames, events), seen)
         names = [f"{name}{stage}" for stage in self.stages for name in VIEWS]
@@ -111,17 +113,22 @@ class RFCnet(ReidModel):
 
     def _losses(self, seen: dict[str, Tensor], parts: Tensor | None) -> dict[str, Tensor]:
         """(5.13) without identity and triplet: every term with its weight, averaged over the blocks that have it."""
-        terms = {"cuts": [], "foreground": [], "similarity": []}
+        terms: dict[str, list[Tensor]] = {"cuts": [], "foreground": [], "similarity": []}
         labels = None if parts is None else parts.flatten(0, 1)  # [BT, H, W]
         for stage in self.stages:
             block = self.backbone.after[str(stage)][0]
+            partition = block.partition if isinstance(block, RegionCompletion) else None
             if f"similarity{stage}" in seen:
                 terms["similarity"].append(seen[f"similarity{stage}"])
-            if labels is not None and f"cuts{stage}" in seen:
-                terms["cuts"].append(self._cut_loss(block.partition, seen[f"cuts{stage}"].flatten(0, 1), labels))
+            if labels is not None and partition is not None and f"cuts{stage}" in seen:
+                terms["cuts"].append(self._cut_loss(partition, seen[f"cuts{stage}"].flatten(0, 1), labels))
             if labels is not None and f"foreground{stage}" in seen:
                 terms["foreground"].append(foreground_loss(seen[f"foreground{stage}"].flatten(0, 1), labels))
-        return {name: self.weights[name] * sum(found) / len(found) for name, found in terms.items() if found and self.weights[name]}
+        return {
+            name: self.weights[name] * reduce(torch.add, found) / len(found)
+            for name, found in terms.items()
+            if found and self.weights[name]
+        }
 
     def _cut_loss(self, partition: Partition, logits: Tensor, labels: Tensor) -> Tensor:
         bands = self.bands if partition.bands == 4 else (*self.bands[:2], self.bands[2] + self.bands[3])
@@ -131,7 +138,8 @@ class RFCnet(ReidModel):
 
 def foreground_loss(logits: Tensor, parts: Tensor) -> Tensor:
     """L_f (5.12): binary cross-entropy between the foreground, logits `[M, h, w]`, and labels `[M, H, W]`; unknown pixels do not count."""
-    target, known = foreground_target(parts, logits.shape[1:])
+    _, h, w = logits.shape
+    target, known = foreground_target(parts, (h, w))
     entropy = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
     return (known * entropy).sum() / known.sum().clamp_min(1e-6)
 
@@ -139,4 +147,4 @@ def foreground_loss(logits: Tensor, parts: Tensor) -> Tensor:
 def stage_size(size: tuple[int, int], stage: int) -> tuple[int, int]:
     """Height and width of a stage's map, the last stage at stride 1; borders are padded, so parts count as a whole."""
     stride = (4, 8, 16, 16)[stage - 1]
-    return tuple(-(-extent // stride) for extent in size)
+    return -(-size[0] // stride), -(-size[1] // stride)

@@ -6,8 +6,10 @@ reproduction of the authors' code*. The spiking baseline (`sew_resnet18`) is thi
 ReLU twin (`resnet18_events`) the same layers with ReLU in place of the neurons.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 import torch
 from spikingjelly.activation_based import layer
@@ -37,7 +39,7 @@ class SamplingSettings:
     spatial_form: str = "band"
     weight: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.temporal < 0 or self.spatial < 0 or self.weight < 0:
             raise ValueError(f"STFS counts and weight must not be negative: {self}")
         if self.temporal_form not in TEMPORAL_FORMS:
@@ -94,7 +96,7 @@ class SSAM(nn.Module):
     BatchNorm, so that its neurons fire about as often as all others, whatever the sizes.
     """
 
-    def __init__(self, channels: int, neuron: NeuronSettings, coupling="factorised", causal=False, head_channels=16):
+    def __init__(self, channels: int, neuron: NeuronSettings, coupling: str = "factorised", causal: bool = False, head_channels: int = 16):
         super().__init__()
         if coupling not in COUPLINGS:
             raise ValueError(f"unknown coupling {coupling!r}; choose one of {', '.join(COUPLINGS)}")
@@ -247,7 +249,8 @@ class S3CENet(ReidModel):
 
         Computed as at test time, whatever the mode: looking must not move the running statistics.
         """
-        maps, training = {}, self.training
+        maps: dict[str, Tensor] = {}
+        training = self.training
         self.eval()
         handles = [module.register_forward_hook(_keep_contribution(maps, f"stage{stage}")) for stage, module in self.backbone.after.items()]
         try:
@@ -260,18 +263,18 @@ class S3CENet(ReidModel):
         return maps
 
 
-def _keep_contribution(maps: dict, name: str):
-    def hook(_module, inputs, output):
+def _keep_contribution(maps: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         maps[name] = (output - inputs[0]).mean(2).transpose(0, 1)  # [B, T, H, W]
 
     return hook
 
 
-def sew_resnet18(num_classes: int, **options) -> S3CENet:
+def sew_resnet18(num_classes: int, **options: Any) -> S3CENet:
     """The spiking baseline: S3CE-Net's backbone and head without SSAM and STFS."""
     return S3CENet(num_classes, **{"ssam": (), "sampling": None} | options)
 
 
-def resnet18_events(num_classes: int, neuron: NeuronSettings | None = None, **options) -> S3CENet:
+def resnet18_events(num_classes: int, neuron: NeuronSettings | None = None, **options: Any) -> S3CENet:
     """The analogue twin of `sew_resnet18`: the same layers with ReLU in place of spiking neurons."""
     return sew_resnet18(num_classes, neuron=replace(neuron or NeuronSettings(), kind="relu"), **options)

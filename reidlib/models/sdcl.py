@@ -5,6 +5,7 @@ or run, so this is *our reading of the paper* (specification, section 5); what t
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from reidlib.models.layers.alignment import Alignment, CrossFusion
 from reidlib.models.layers.event_branch import EventBranch
 from reidlib.models.layers.heads import ReidModel, ReidOutput
-from reidlib.models.layers.image_resnet import FrameBranch, check_clips, map_size, reduced_channels
+from reidlib.models.layers.image_resnet import FrameBranch, check_clips, checked_size, map_size, reduced_channels
 from reidlib.models.layers.pyramid import PyramidHead
 from reidlib.models.layers.sampling import sampling_places
 from reidlib.models.layers.spiking import NeuronSettings
@@ -66,14 +67,14 @@ class SDCL(ReidModel):
         heads: int = 8,
         points: int = 4,
         pretrained: bool = False,
-        **head,
+        **head: Any,
     ):
         super().__init__()
         if not modalities or not set(modalities) <= set(MODALITIES):
             raise ValueError(f"modalities {tuple(modalities)} must be one or both of {MODALITIES}")
         self.modalities = tuple(name for name in MODALITIES if name in modalities)
         channels = channels or reduced_channels(backbone, width)
-        self.size = tuple(size)
+        self.size = checked_size(size)
         height, width_ = map_size(self.size)
         self.head = PyramidHead(num_classes, channels, height * width_, self.modalities, **head)
         if "events" in self.modalities:
@@ -90,10 +91,11 @@ class SDCL(ReidModel):
     def inner_views(self, events: Tensor | None = None, frames: Tensor | None = None) -> InnerViews:
         """Everything between input and pyramid, computed as at test time, whatever the mode: looking must not move the statistics."""
         training = self.training
+        maps: dict[str, Tensor] = {}
+        offsets: dict[str, Tensor] = {}
         self.eval()
         try:
             with torch.no_grad():
-                maps, offsets = {}, {}
                 streams = self._branches(events, frames, maps, offsets)
                 aligned = self._fused(streams)
                 points, scores = self._sampling(streams)
@@ -102,20 +104,25 @@ class SDCL(ReidModel):
         after = {f"{name} aligned": x for name, x in aligned.items()} if len(aligned) == 2 else {}
         return InnerViews(maps | streams | after, offsets, points, scores)
 
-    def _branches(self, events, frames, seen: dict | None = None, offsets: dict | None = None) -> dict[str, Tensor]:
+    def _branches(
+        self,
+        events: Tensor | None,
+        frames: Tensor | None,
+        seen: dict[str, Tensor] | None = None,
+        offsets: dict[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
         """The ends of both branches, `[B, T, C, h, w]` each."""
-        given = {"events": events, "frames": frames}
-        for name, channels in (("events", 2), ("frames", 3)):
-            if (given[name] is not None) != (name in self.modalities):
-                raise ValueError(f"this model takes {' and '.join(self.modalities)}, but {name} are {'not ' * (given[name] is None)}given")
-            if name in self.modalities:
-                check_clips(given[name], name, channels, self.size)
-        if len(self.modalities) == 2 and events.shape[:2] != frames.shape[:2]:
+        for name, clips, channels in (("events", events, 2), ("frames", frames, 3)):
+            if (clips is not None) != (name in self.modalities):
+                raise ValueError(f"this model takes {' and '.join(self.modalities)}, but {name} are {'not ' * (clips is None)}given")
+            if clips is not None:
+                check_clips(clips, name, channels, self.size)
+        if events is not None and frames is not None and events.shape[:2] != frames.shape[:2]:
             raise ValueError(f"events {tuple(events.shape)} and frames {tuple(frames.shape)} must be of the same clips and steps")
         streams = {}
-        if "events" in self.modalities:
+        if events is not None:
             streams["events"] = self.event_branch(events, seen, offsets)
-        if "frames" in self.modalities:
+        if frames is not None:
             streams["frames"] = self.frame_branch(frames)
         return streams
 

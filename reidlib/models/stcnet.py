@@ -5,6 +5,7 @@ and parts of the text could not be recovered, so this is *our reading*; what was
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +111,7 @@ class CompletionLoss:
     identity: float = 1e-1
     form: str = "minimax"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.adversarial, self.identity) < 0:
             raise ValueError(f"weights adversarial {self.adversarial} and identity {self.identity} must be 0 or more")
         if self.form not in FORMS:
@@ -121,11 +122,12 @@ class CompletionLoss:
     ) -> dict[str, Tensor]:
         """Weighted terms and their `total` for the generators. frames: what was there before the hole; logits `[N, K]`: what the
         identity guider says of `final` (4.6); labels `[N]`: who it is."""
-        terms = {"reconstruction": sum((made - frames).abs().mean() for made in ([first] if net.temporal is None else [first, final]))}
+        completions = [first] if net.temporal is None else [first, final]
+        terms = {"reconstruction": reduce(torch.add, [(made - frames).abs().mean() for made in completions])}
         for name, logit in net.verdicts(final, mask).items():
             terms[name] = self.adversarial * fooling_loss(logit, self.form)
         terms["identity"] = self.identity * F.cross_entropy(logits, labels)
-        return {"total": sum(terms.values())} | terms
+        return {"total": reduce(torch.add, terms.values())} | terms
 
     @staticmethod
     def critics(net: STCnet, final: Tensor, frames: Tensor, mask: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from reidlib.models.layers.boosting import SaliencyBoosting
 from reidlib.models.layers.clip_input import CHANNELS, at_test_time, checked_input, given_clips
+from reidlib.models.layers.containers import ListOf
 from reidlib.models.layers.erasing import SaliencyErasing
 from reidlib.models.layers.heads import BNNeck, ReidModel, ReidOutput, check_places
 from reidlib.models.layers.interaction import InteractionAggregation
@@ -65,15 +66,17 @@ class TCLNet(ReidModel):
         after = blocks_by_stage(ia, tsb, tsb_reading)
         self.backbone = VideoResNet(backbone, width, pretrained, after, CHANNELS[self.modalities[0]])
         channels = self.backbone.channels
-        self.later = nn.ModuleList(deepcopy(self.backbone.trunk.layer4[-1]) for _ in range(learners - 1))
+        *_, last = self.backbone.trunk.layer4
+        self.later = nn.ModuleList(deepcopy(last) for _ in range(learners - 1))
         erase = seo and learners > 1
         self.seo = SaliencyErasing(self.backbone.stage_channels[3], channels, erased, strides, seo_reading) if erase else None
-        self.necks = nn.ModuleList(BNNeck(channels, num_classes) for _ in range(learners))
+        self.necks: ListOf[BNNeck] = ListOf(BNNeck(channels, num_classes) for _ in range(learners))
         self.pooling, self.metric, self.embedding, self.part_weight = pooling, metric, embedding, part_weight
 
     def forward(self, frames: Tensor | None = None, parts: Tensor | None = None, events: Tensor | None = None) -> Tensor | ReidOutput:
         """parts: see `IANet`; they need IA blocks."""
-        clips, seen = given_clips(self.modalities, frames=frames, events=events), {}
+        clips = given_clips(self.modalities, frames=frames, events=events)
+        seen: dict[str, Tensor] = {}
         features = self._features(clips, seen)
         pairs = list(zip(self.necks, features, strict=True))
         if not self.training:
@@ -120,14 +123,17 @@ class TCLNet(ReidModel):
         """TSE, (3.1) to (3.4): `[B, T, C, H, W]` after stage 3 -> `[B, D]` per learner, means over the segments."""
         B, N = len(x), len(self.necks)
         segments = x.unflatten(1, (-1, N))  # [B, K, N, C, H, W]
-        used, found, shown = [], [], []
+        used: list[Tensor] = []  # [BK, D] each
+        found: list[Tensor] = []  # [B, D] each
+        shown: list[dict[str, Tensor]] = []
         for n in range(N):
-            maps, inside = segments[:, :, n].flatten(0, 1), {}  # [BK, C, H, W]
+            maps = segments[:, :, n].flatten(0, 1)  # [BK, C, H, W]
+            inside: dict[str, Tensor] = {}
             if self.seo is not None:
                 maps = self.seo(maps, used, inside)
             maps = self._learner(n, maps)  # [BK, D, H, W]
             used.append(maps.mean((2, 3)))
-            found.append(pool_positions(maps, self.pooling).unflatten(0, (B, -1)).mean(1))  # [B, D]
+            found.append(pool_positions(maps, self.pooling).unflatten(0, (B, -1)).mean(1))
             shown.append(inside)
         for name in shown[0]:
             by_frame = torch.stack([inside[name] for inside in shown], 1)  # [BK, N, H, W]
@@ -135,10 +141,10 @@ class TCLNet(ReidModel):
         return found
 
     def _learner(self, n: int, maps: Tensor) -> Tensor:
-        blocks = self.backbone.trunk.layer4
-        for block in blocks[:-1]:
+        *shared, last = self.backbone.trunk.layer4
+        for block in shared:
             maps = block(maps)
-        return (blocks[-1] if n == 0 else self.later[n - 1])(maps)
+        return (last if n == 0 else self.later[n - 1])(maps)
 
 
 def blocks_by_stage(ia: tuple[int, ...], tsb: tuple[int, ...], tsb_reading: str) -> dict[int, list[MakeBlock]]:

@@ -27,20 +27,17 @@ class Alignment(nn.Module):
         super().__init__()
         self.heads, self.points = heads, points
         self.value = nn.Conv2d(channels, channels, 1)
-        self.mlp = nn.Sequential(
-            nn.Conv2d(channels, channels // 4, 1), nn.ReLU(inplace=True), nn.Conv2d(channels // 4, 3 * heads * points, 1)
-        )
+        first, last = nn.Conv2d(channels, channels // 4, 1), nn.Conv2d(channels // 4, 3 * heads * points, 1)
+        self.mlp = nn.Sequential(first, nn.ReLU(inplace=True), last)
         self.project = nn.Conv2d(channels, channels, 1)
         initialise(self)
         angle = torch.arange(heads) * (2 * math.pi / heads)
         direction = torch.stack((angle.sin(), angle.cos()), 1)  # [heads, 2]
         start = torch.zeros(heads, points, 3)
         start[..., 1:] = direction[:, None] * (torch.arange(1, points + 1) / points)[:, None]
-        last = self.mlp[-1]
         last.weight.data.mul_(0.01 / last.weight.data.std())  # not 0, which would leave the layers before it without gradient
-        last.bias.data.copy_(start.flatten())
-        for conv in (self.value, self.mlp[0], self.project):
-            nn.init.zeros_(conv.bias)
+        last.bias = nn.Parameter(start.flatten())
+        _without_bias(self.value, first, self.project)
         _begin_small(self.project)
 
     def sampling(self, receiver: Tensor, giver: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,8 +65,7 @@ class CrossAttention(nn.Module):
         self.query, self.key, self.value = (nn.Conv2d(channels, channels, 1, bias=bias) for bias in (True, False, True))
         self.project = nn.Conv2d(channels, channels, 1)
         initialise(self)
-        for conv in (self.query, self.value, self.project):
-            nn.init.zeros_(conv.bias)
+        _without_bias(self.query, self.value, self.project)
         _begin_small(self.project)
 
     def forward(self, receiver: Tensor, giver: Tensor) -> Tensor:
@@ -78,6 +74,13 @@ class CrossAttention(nn.Module):
         q, k, v = (x.reshape(N, self.heads, C // self.heads, H * W).mT for x in parts)  # [N, M, HW, C/M]
         out = F.scaled_dot_product_attention(q, k, v).mT  # [N, M, C/M, HW]
         return self.project(out.reshape(N, C, H, W))
+
+
+def _without_bias(*convolutions: nn.Conv2d) -> None:
+    """Their biases begin at 0, in place."""
+    for conv in convolutions:
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
 
 
 def _begin_small(project: nn.Conv2d) -> None:

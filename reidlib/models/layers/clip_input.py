@@ -11,21 +11,22 @@ from reidlib.models.layers.image_resnet import check_clips
 CHANNELS = {"events": 2, "frames": 3}
 
 
-def checked_input(inputs: Sequence[str]) -> tuple[str]:
+def checked_input(inputs: Sequence[str]) -> tuple[str, ...]:
     """`inputs` as the modalities of a model that takes one kind of clip; ValueError for anything but ("frames",) or ("events",)."""
     if tuple(inputs) not in (("frames",), ("events",)):
         raise ValueError(f"inputs {inputs!r}: this model takes one kind of clip, ('frames',) or ('events',)")
     return tuple(inputs)
 
 
-def given_clips(modalities: tuple[str], **given: Tensor | None) -> Tensor:
+def given_clips(modalities: tuple[str, ...], **given: Tensor | None) -> Tensor:
     """The clips that a model with these modalities was given, checked; ValueError where they are missing or others came."""
     (own,) = modalities
-    for name, clips in given.items():
-        if (clips is not None) != (name == own):
-            raise ValueError(f"this model takes {own}, but {name} are {'not ' * (clips is None)}given")
-    check_clips(given[own], own, CHANNELS[own])
-    return given[own]
+    there = {name: clips for name, clips in given.items() if clips is not None}
+    for name in given:
+        if (name in there) != (name == own):
+            raise ValueError(f"this model takes {own}, but {name} are {'not ' * (name not in there)}given")
+    check_clips(there[own], own, CHANNELS[own])
+    return there[own]
 
 
 @contextmanager

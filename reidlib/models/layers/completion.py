@@ -5,6 +5,8 @@ Our reading: for SRFC the layers that the text leaves open follow the released i
 one; of TRFC nothing was released.
 """
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -99,7 +101,8 @@ class SpatialCompletion(nn.Module):
     def regularisers(self, f: Tensor, boxes: Tensor, S: dict[str, Tensor]) -> Tensor:
         """L_a + L_p: regions that look alike, and regions that lie near each other, are to be assigned alike."""
         targets = {"appearance": lambda: cosines(f), "position": lambda: nearness(self.placed(boxes).float())}
-        total = sum((cosines(assigned) - targets[name]()).abs().sum((1, 2)).mean() for name, assigned in S.items())
+        terms = [(cosines(assigned) - targets[name]()).abs().sum((1, 2)).mean() for name, assigned in S.items()]
+        total = reduce(torch.add, terms)
         return total / f.shape[1] if self.similarity == "mean" else total
 
 

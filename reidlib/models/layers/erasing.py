@@ -66,7 +66,7 @@ class SaliencyErasing(nn.Module):
             raise ValueError(f"erased {erased} and strides {strides} must be positive")
         if reading == "released" and tuple(strides) != (1, 1):
             raise ValueError(f"strides {strides}: the released reading has a window for every row, strides (1, 1)")
-        self.erased, self.strides, self.reading = erased, tuple(strides), reading
+        self.erased, self.strides, self.reading = erased, (strides[0], strides[1]), reading
         self.correlate = nn.Linear(feature_channels, channels, bias=False)  # w
         nn.init.normal_(self.correlate.weight, std=0.001)
         if reading == "released":

@@ -6,6 +6,7 @@ from spikingjelly.activation_based import layer
 from spikingjelly.activation_based.functional import set_step_mode
 from torch import Tensor, nn
 
+from reidlib.models.layers.containers import ListOf
 from reidlib.models.layers.event_mapping import EventMapping, to_maps, to_rows
 from reidlib.models.layers.nearest_events import find_nearest
 from reidlib.models.layers.spiking import NeuronSettings, reset_state
@@ -37,7 +38,7 @@ class EventBranch(nn.Module):
         if channels % 16 or width < 1:
             raise ValueError(f"an event branch needs a multiple of 16 channels at its end, not {channels}, and width >= 1, not {width}")
         self.spiking = nn.ModuleList(_spiking_layer(2 if i == 0 else width, width, neuron) for i in range(spiking))
-        self.mappings = nn.ModuleList(EventMapping(width, offsets, outside) for _ in range(mappings))
+        self.mappings: ListOf[EventMapping] = ListOf(EventMapping(width, offsets, outside) for _ in range(mappings))
         sizes = [width, *(channels // 2**i for i in (4, 3, 2, 1))]
         self.encoder = nn.Sequential(*(unit(a, b, kernel=3, stride=2) for a, b in pairwise(sizes)), unit(sizes[-1], channels))
         initialise(self.spiking)

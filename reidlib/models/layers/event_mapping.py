@@ -5,6 +5,9 @@ Y = sum_n w_n X(m + m_n + offset_n), offset_n = nearest_n - centre - grid_n, at 
 learned, so every sampled place is a pixel and the convolution is a sum over rows, without interpolation.
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from numba import njit
@@ -22,7 +25,7 @@ OUTSIDE = ("zero", "regular")
 
 
 @njit(cache=True, nogil=True)
-def _sum_taps(z, nearest, first, out):  # pragma: no cover - compiled
+def _sum_taps(z: np.ndarray, nearest: np.ndarray, first: int, out: np.ndarray) -> None:  # pragma: no cover - compiled
     for i in range(out.shape[0]):
         for n in range(nearest.shape[1]):
             row = nearest[i, n] - first
@@ -32,7 +35,7 @@ def _sum_taps(z, nearest, first, out):  # pragma: no cover - compiled
 
 
 @njit(cache=True, nogil=True)
-def _spread_taps(grad, nearest, first, grad_z):  # pragma: no cover - compiled
+def _spread_taps(grad: np.ndarray, nearest: np.ndarray, first: int, grad_z: np.ndarray) -> None:  # pragma: no cover - compiled
     for i in range(grad.shape[0]):
         for n in range(nearest.shape[1]):
             row = nearest[i, n] - first
@@ -45,7 +48,7 @@ class _SumTaps(torch.autograd.Function):
     """`sum_taps` in one pass, float32 on the CPU: there indexing with autograd costs about three times as much (measured)."""
 
     @staticmethod
-    def forward(ctx, z, nearest, first):
+    def forward(ctx: Any, z: Tensor, nearest: Tensor, first: int) -> Tensor:
         ctx.nearest, ctx.first, ctx.shape = nearest, first, z.shape
         out = z.new_zeros(z.shape[0], z.shape[2])
         _sum_taps(z.detach().contiguous().numpy(), nearest.numpy(), first, out.numpy())
@@ -53,7 +56,7 @@ class _SumTaps(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         grad_z = grad.new_zeros(ctx.shape)
         _spread_taps(grad.contiguous().numpy(), ctx.nearest.numpy(), ctx.first, grad_z.numpy())
         return grad_z, None, None
@@ -63,11 +66,11 @@ def sum_taps(z: Tensor, nearest: Tensor, first: int = 0) -> Tensor:
     """y_i = sum_n z[nearest_in - first, n]: `[N, 9, C]` and int32 `[N, 9]` -> `[N, C]`; a missing position (-1) adds nothing."""
     if z.device.type == "cpu" and z.dtype == torch.float32:
         return _SumTaps.apply(z, nearest, first)
-    N, taps, C = z.shape
-    taps = torch.arange(taps, device=z.device)
-    index = torch.where(nearest >= 0, (nearest - first) * len(taps) + taps, N * len(taps))  # [N, 9]
+    N, K, C = z.shape
+    taps = torch.arange(K, device=z.device)
+    index = torch.where(nearest >= 0, (nearest - first) * K + taps, N * K)  # [N, 9]
     padded = F.pad(z.reshape(-1, C), (0, 0, 0, 1))  # [9N + 1, C], the last row is zero
-    return padded[index.flatten()].view(N, len(taps), C).sum(1)
+    return padded[index.flatten()].view(N, K, C).sum(1)
 
 
 def convolve_nearest(rows: Tensor, weight: Tensor, events: NearestEvents) -> Tensor:
@@ -99,7 +102,7 @@ def to_rows(maps: Tensor, places: Tensor | None = None) -> Tensor:
     return rows if places is None else rows[places]
 
 
-def to_maps(rows: Tensor, shape: tuple[int, int, int], places: Tensor | None = None) -> Tensor:
+def to_maps(rows: Tensor, shape: tuple[int, ...], places: Tensor | None = None) -> Tensor:
     """The way back, `shape` = (F, H, W): zero where a position is not among `places`. -> `[F, C, H, W]`."""
     if places is not None:
         rows = rows.new_zeros(shape[0] * shape[1] * shape[2], rows.shape[1]).index_copy(0, places, rows)  # [FHW, C]
@@ -126,8 +129,8 @@ class EventMapping(nn.Module):
         initialise(self)
         self.shift = nn.Conv2d(channels, 2 * TAPS, 3, padding=1) if offsets == "learned" else None
         if self.shift is not None:
-            nn.init.zeros_(self.shift.weight)
-            nn.init.zeros_(self.shift.bias)
+            for parameter in self.shift.parameters():
+                nn.init.zeros_(parameter)
 
     def places(self, events: NearestEvents) -> Tensor | None:
         """Which positions the rows are; None for all."""
@@ -135,7 +138,7 @@ class EventMapping(nn.Module):
 
     def forward(self, rows: Tensor, events: NearestEvents) -> Tensor:
         if self.shift is not None:
-            y = self._interpolated(rows, events)
+            y = self._interpolated(self.shift, rows, events)
         elif self.outside == "zero":
             y = convolve_nearest(rows, self.conv.weight, events)
         else:
@@ -150,19 +153,19 @@ class EventMapping(nn.Module):
             found = events.displacements() - GRID.to(rows.device)[:, :, None, None]
             off = torch.zeros_like(found)
         else:
-            found = self._shifts(to_maps(rows, (frames, H, W), self.places(events)), events).unflatten(1, (TAPS, 2))
+            found = self._shifts(self.shift, to_maps(rows, (frames, H, W), self.places(events)), events).unflatten(1, (TAPS, 2))
             off = found
         off = off if self.outside == "regular" else torch.full_like(off, torch.nan)
         return torch.where(events.mask[:, None, None], found, off)
 
-    def _shifts(self, maps: Tensor, events: NearestEvents) -> Tensor:
-        shifts = self.shift(maps)  # [F, 18, H, W]
+    def _shifts(self, shift: nn.Conv2d, maps: Tensor, events: NearestEvents) -> Tensor:
+        shifts = shift(maps)  # [F, 18, H, W]
         return shifts * events.mask[:, None] if self.outside == "regular" else shifts
 
-    def _interpolated(self, rows: Tensor, events: NearestEvents) -> Tensor:
+    def _interpolated(self, shift: nn.Conv2d, rows: Tensor, events: NearestEvents) -> Tensor:
         places = self.places(events)
         maps = to_maps(rows, tuple(events.mask.shape), places).contiguous()  # [F, C, H, W]
-        return to_rows(convolve_shifted(maps, self._shifts(maps, events), self.conv.weight), places)
+        return to_rows(convolve_shifted(maps, self._shifts(shift, maps, events), self.conv.weight), places)
 
 
 def normalise_rows(norm: nn.BatchNorm1d, rows: Tensor) -> Tensor:

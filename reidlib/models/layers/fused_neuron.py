@@ -7,19 +7,31 @@ nodes of `spiking.py` fall back to SpikingJelly's own path.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from numba import njit
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _BLOCK = 4096  # neurons whose state stays in the nearest cache over all steps
 # NumPy's error model: a division that might raise cannot be vectorised, and backward would take five times as long.
-_OPTIONS = {"cache": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+_compiled = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 
 
-@njit(**_OPTIONS)
-def _forward(x, keep, gain, threshold, reset, soft, potential, spikes, v):  # pragma: no cover - compiled
+@_compiled
+def _forward(
+    x: np.ndarray,
+    keep: np.float32,
+    gain: np.float32,
+    threshold: np.float32,
+    reset: np.float32,
+    soft: bool,
+    potential: np.ndarray,
+    spikes: np.ndarray,
+    v: np.ndarray,
+) -> None:  # pragma: no cover - compiled
     T, N = x.shape
     one, zero = np.float32(1.0), np.float32(0.0)
     rest = (one - keep) * reset
@@ -41,8 +53,19 @@ def _forward(x, keep, gain, threshold, reset, soft, potential, spikes, v):  # pr
                     state[n] = reset if fired else value
 
 
-@njit(**_OPTIONS)
-def _backward(grad_spikes, potential, keep, gain, threshold, reset, soft, detach, alpha, grad_x):  # pragma: no cover - compiled
+@_compiled
+def _backward(
+    grad_spikes: np.ndarray,
+    potential: np.ndarray,
+    keep: np.float32,
+    gain: np.float32,
+    threshold: np.float32,
+    reset: np.float32,
+    soft: bool,
+    detach: bool,
+    alpha: np.float32,
+    grad_x: np.ndarray,
+) -> None:  # pragma: no cover - compiled
     T, N = potential.shape
     one, half, zero = np.float32(1.0), np.float32(0.5), np.float32(0.0)
     slope = np.float32(math.pi / 2.0) * alpha
@@ -69,17 +92,19 @@ class FusedNeuron(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, keep, gain, threshold, reset, soft, detach, alpha):
+    def forward(
+        ctx: Any, x: Tensor, keep: float, gain: float, threshold: float, reset: float, soft: bool, detach: bool, alpha: float
+    ) -> tuple[Tensor, Tensor]:
         ctx.channels_last = x.ndim == 5 and not x.is_contiguous() and x.movedim(2, -1).is_contiguous()
         x = _ordered(x.detach(), ctx.channels_last)
         learns = ctx.needs_input_grad[0]
         potential = torch.empty_like(x if learns else x[:1])  # kept for the backward pass, else one row that every step overwrites
         spikes, last = torch.empty_like(x), torch.empty_like(x[0])
-        constants = [np.float32(value) for value in (keep, gain, threshold, reset)]
+        constants = np.float32(keep), np.float32(gain), np.float32(threshold), np.float32(reset)
         _forward(_rows(x), *constants, soft, _rows(potential), _rows(spikes), last.view(-1).numpy())
         if learns:
             ctx.save_for_backward(potential)
-        ctx.constants, ctx.flags, ctx.alpha = constants, (soft, detach), np.float32(alpha)
+        ctx.settings = *constants, soft, detach, np.float32(alpha)
         if ctx.channels_last:
             spikes, last = spikes.movedim(-1, 2), last.movedim(-1, 1)
         ctx.mark_non_differentiable(last)
@@ -87,23 +112,24 @@ class FusedNeuron(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_spikes, _):
+    def backward(ctx: Any, grad_spikes: Tensor, _: Tensor) -> tuple[Tensor, None, None, None, None, None, None, None]:
         (potential,) = ctx.saved_tensors
         grad_x = torch.empty_like(potential)
         grad = _ordered(grad_spikes, ctx.channels_last)
-        _backward(_rows(grad), _rows(potential), *ctx.constants, *ctx.flags, ctx.alpha, _rows(grad_x))
+        keep, gain, threshold, reset, soft, detach, alpha = ctx.settings
+        _backward(_rows(grad), _rows(potential), keep, gain, threshold, reset, soft, detach, alpha, _rows(grad_x))
         return grad_x.movedim(-1, 2) if ctx.channels_last else grad_x, None, None, None, None, None, None, None
 
 
-def _ordered(x: torch.Tensor, channels_last: bool) -> torch.Tensor:
+def _ordered(x: Tensor, channels_last: bool) -> Tensor:
     return (x.movedim(2, -1) if channels_last else x).contiguous()
 
 
-def _rows(x: torch.Tensor) -> np.ndarray:
+def _rows(x: Tensor) -> np.ndarray:
     """`[T, ...]` -> `[T, N]`."""
     return x.view(len(x), -1).numpy()
 
 
-def supports(x: torch.Tensor) -> bool:
+def supports(x: Tensor) -> bool:
     """Whether the fused kernel can take this tensor (float32 on the CPU, not being traced or vmapped)."""
     return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling() and not torch.onnx.is_in_onnx_export()

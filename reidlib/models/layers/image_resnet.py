@@ -1,29 +1,37 @@
 """ResNet-18 and ResNet-50 of any width for frames, one picture at a time, from torchvision's blocks."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, ResNet50_Weights
+from torchvision.models import ResNet18_Weights, ResNet50_Weights, WeightsEnum
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from reidlib.models.layers.spiking_resnet import initialise
 from reidlib.weights import load_weights
 
-BACKBONES = {
+Block = type[BasicBlock] | type[Bottleneck]
+
+BACKBONES: dict[str, tuple[Block, tuple[int, ...], WeightsEnum]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2), ResNet18_Weights.IMAGENET1K_V1),
     "resnet50": (Bottleneck, (3, 4, 6, 3), ResNet50_Weights.IMAGENET1K_V1),
 }
 STRIDE = 16  # of the last map, with the last stage at stride 1
 
 
-def map_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the last map of a picture of `size` (height, width); borders are padded, so parts count as a whole.
-
-    ValueError for what is no size."""
+def checked_size(size: Sequence[int]) -> tuple[int, int]:
+    """`size` as (height, width); ValueError for what is no size."""
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"size must be (height, width) in pixels, not {tuple(size)}")
-    return -(-size[0] // STRIDE), -(-size[1] // STRIDE)
+    height, width = size
+    return height, width
+
+
+def map_size(size: Sequence[int]) -> tuple[int, int]:
+    """Height and width of the last map of a picture of `size` (height, width); borders are padded, so parts count as a whole."""
+    height, width = checked_size(size)
+    return -(-height // STRIDE), -(-width // STRIDE)
 
 
 class ImageResNet(nn.Module):
@@ -36,6 +44,11 @@ class ImageResNet(nn.Module):
     are fresh. Nothing is downloaded. ValueError for another width, which these weights do not fit.
     in_channels: 2 for event frames; with other than 3, ImageNet's stem does not fit and the first convolution keeps its own draw.
     """
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(self, name: str = "resnet50", width: int = 64, pretrained: bool = False, in_channels: int = 3):
         super().__init__()
@@ -63,7 +76,7 @@ class ImageResNet(nn.Module):
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
-def _stage(block: type[nn.Module], source: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
+def _stage(block: Block, source: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
     channels = planes * block.expansion
     shortcut = None
     if stride != 1 or source != channels:
@@ -71,7 +84,7 @@ def _stage(block: type[nn.Module], source: int, planes: int, blocks: int, stride
     return nn.Sequential(block(source, planes, stride, shortcut), *(block(channels, planes) for _ in range(blocks - 1)))
 
 
-def _load_imagenet(backbone: ImageResNet, name: str, width: int, weights) -> None:
+def _load_imagenet(backbone: ImageResNet, name: str, width: int, weights: WeightsEnum) -> None:
     if width != 64:
         raise ValueError(f"ImageNet weights are for width 64, this backbone has width {width}")
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
@@ -107,7 +120,7 @@ def reduced_channels(backbone: str, width: int) -> int:
     return 16 * width if backbone == "resnet50" else 8 * width
 
 
-def check_clips(clips: Tensor, name: str, channels: int, size: tuple[int, int] | None = None) -> None:
+def check_clips(clips: Tensor, name: str, channels: int, size: Sequence[int] | None = None) -> None:
     """ValueError unless `clips` are float `[B, T, channels, H, W]`, and of `size` (height, width) where it matters."""
     if clips.ndim != 5 or clips.shape[2] != channels:
         raise ValueError(f"{name} of shape {tuple(clips.shape)}: expected [B, T, {channels}, H, W]")

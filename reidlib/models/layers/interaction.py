@@ -6,6 +6,8 @@ parameter count is the published one. Convolutions before a BatchNorm have no bi
 a BatchNorm of weight 0, so that an inserted block changes nothing at first.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -76,8 +78,9 @@ class STIA(nn.Module):
         self.relations, self.part_pooling = relations, part_pooling
         inner = channels // 2
         names = ("spatial", "temporal") if relations == "both" and not shared_relations else ("shared",)
-        self.attend = nn.Sequential(nn.Conv2d(channels, parts, 1, bias=False), nn.BatchNorm2d(parts))
-        nn.init.kaiming_normal_(self.attend[0].weight, mode="fan_out", nonlinearity="relu")
+        conv = nn.Conv2d(channels, parts, 1, bias=False)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        self.attend = nn.Sequential(conv, nn.BatchNorm2d(parts))
         self.reduce = nn.Linear(channels, inner, bias=False)
         self.relate = nn.ModuleDict({name: Relation(inner, alone=len(names) == 1) for name in names})
         self.update = nn.Sequential(*linear_norm(2 * inner, inner), nn.ReLU(inplace=True))
@@ -119,7 +122,7 @@ class STIA(nn.Module):
         spatial, temporal = same_frame & ~same_part, same_part & ~same_frame
         differences = (nodes[:, :, None] - nodes[:, None]).abs()  # [B, TN, TN, D]
         scores = [relate(differences, context) for relate in self.relate.values()]
-        score = torch.where(same_frame, *scores) if len(scores) == 2 else scores[0]  # [B, TN, TN]
+        score = torch.where(same_frame, scores[0], scores[1]) if len(scores) == 2 else scores[0]  # [B, TN, TN]
         edges = {"both": spatial | temporal, "spatial": spatial, "temporal": temporal}[self.relations]
         score = score.float().masked_fill(~edges, torch.finfo(torch.float32).min)
         return (score.softmax(-1) * edges).to(nodes.dtype)
@@ -131,9 +134,10 @@ class CIA(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.output = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
-        nn.init.kaiming_normal_(self.output[0].weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.output[1].weight)
+        conv, norm = nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(norm.weight)
+        self.output = nn.Sequential(conv, norm)
 
     def forward(self, x: Tensor, seen: dict[str, Tensor] | None = None) -> Tensor:
         return x + self.residual(x)
@@ -150,7 +154,7 @@ class InteractionAggregation(nn.Module):
     order: "cia-stia" as in the release, "stia-cia", or "parallel", the sum of both (the thesis' table 2.3 calls it its best). stia: options
     of `STIA`."""
 
-    def __init__(self, channels: int, order: str = "cia-stia", **stia):
+    def __init__(self, channels: int, order: str = "cia-stia", **stia: Any):
         super().__init__()
         if order not in ORDERS:
             raise ValueError(f"unknown order {order!r}; choose one of {', '.join(ORDERS)}")

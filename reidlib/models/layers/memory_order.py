@@ -24,7 +24,7 @@ def channels_last(model: ModelT) -> ModelT:
         return model
     for conv in convolutions:
         if conv.out_channels >= NARROW:
-            conv.to(memory_format=torch.channels_last)
+            conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks this documented form
     return model
 
 

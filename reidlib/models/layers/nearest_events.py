@@ -33,7 +33,7 @@ def search_order(height: int, width: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _search(mask, first, jumps, nearest):  # pragma: no cover - compiled
+def _search(mask: np.ndarray, first: np.ndarray, jumps: np.ndarray, nearest: np.ndarray) -> None:  # pragma: no cover - compiled
     """nearest[i, k]: row of the k-th nearest position with events of row i; left alone where there is none."""
     frames, height, width = mask.shape
     stride = 3 * width - 2  # a border as wide as the farthest displacement, so that none leaves the array
@@ -99,7 +99,7 @@ def find_nearest(mask: Tensor) -> NearestEvents:
     nearest = np.full((first[-1], TAPS), -1, np.int32)
     jumps = search_order(height, width) @ np.array([3 * width - 2, 1], np.int32)
 
-    def search(part):
+    def search(part: tuple[int, int, int, int]) -> None:
         a, b, _, _ = part
         _search(inside[a:b], first[a:b], jumps, nearest)
 

@@ -15,8 +15,9 @@ class NonLocal(nn.Module):
         super().__init__()
         inner = max(1, channels // 2)
         self.theta, self.phi, self.g = (nn.Conv2d(channels, inner, 1, bias=False) for _ in range(3))
-        self.extend = nn.Sequential(nn.Conv2d(inner, channels, 1, bias=False), nn.BatchNorm2d(channels))
-        nn.init.constant_(self.extend[1].weight, scale)
+        norm = nn.BatchNorm2d(channels)
+        nn.init.constant_(norm.weight, scale)
+        self.extend = nn.Sequential(nn.Conv2d(inner, channels, 1, bias=False), norm)
 
     def forward(self, x: Tensor, seen: dict[str, Tensor] | None = None) -> Tensor:
         B, T, _, H, W = x.shape

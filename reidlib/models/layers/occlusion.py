@@ -3,12 +3,17 @@
 Thesis of R. Hou, chapter 4, (4.8)-(4.9), after VRSTC (Hou et al., CVPR 2019); our reading, for no code was released.
 """
 
+from typing import TypeVar
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 THIRDS = ("upper", "middle", "lower")
 THRESHOLD = 0.89
+
+ArrayT = TypeVar("ArrayT", Tensor, np.ndarray)
 
 
 def region_vectors(maps: Tensor) -> Tensor:
@@ -27,7 +32,7 @@ def region_scores(vectors: Tensor) -> Tensor:
     return (F.normalize(vectors, dim=-1) * F.normalize(vectors.mean(0), dim=-1)).sum(-1)
 
 
-def occluded(scores, threshold: float = THRESHOLD):
+def occluded(scores: ArrayT, threshold: float = THRESHOLD) -> ArrayT:
     """Whether each region is hidden: its score is below the threshold, strictly. Same shape, bool; tensor or array."""
     return scores < threshold
 
@@ -36,7 +41,7 @@ def third_edges(height: int) -> tuple[int, int, int, int]:
     """Rows at which the thirds of a frame begin, and its height: (0, 43, 85, 128) of 128. ValueError below 3 rows."""
     if height < len(THIRDS):
         raise ValueError(f"a frame of {height} rows has no three thirds")
-    return tuple(round(height * i / len(THIRDS)) for i in range(len(THIRDS) + 1))
+    return 0, round(height / 3), round(height * 2 / 3), height
 
 
 def third_masks(hidden: Tensor, height: int) -> Tensor:

@@ -4,6 +4,8 @@ Blocks show them in `seen` (see `VideoResNet`) as "parts": logits `[B, T, N, h, 
 1 to N the parts (`PARTS`), 255 where nothing is known.
 """
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -43,7 +45,7 @@ def part_losses(seen: dict[str, Tensor], parts: Tensor | None, clips: Tensor, we
     known = parts[parts != UNKNOWN]
     if len(known) and not 0 <= known.min() <= known.max() <= N:
         raise ValueError(f"parts hold {known.min()} to {known.max()}: legal are 0 (background), 1 to {N} and {UNKNOWN} (unknown)")
-    return {"parts": weight * sum(part_loss(logits, parts) for logits in maps) / len(maps)}
+    return {"parts": weight * reduce(torch.add, [part_loss(logits, parts) for logits in maps]) / len(maps)}
 
 
 def part_views(seen: dict[str, Tensor]) -> dict[str, Tensor]:

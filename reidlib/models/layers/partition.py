@@ -57,9 +57,10 @@ class Partition(nn.Module):
         return [self.size[0]] * (self.bands - 1) + [self.size[1]] * any(self.halved)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        logits = self.logits(x) if self.adaptive else None
-        cuts = self.decode(logits) if self.adaptive else self._fixed(x)
-        return *self.regions(cuts), logits
+        if not self.adaptive:
+            return *self.regions(self._fixed(x)), None
+        logits = self.logits(x)
+        return *self.regions(self.decode(logits)), logits
 
     def logits(self, x: Tensor) -> Tensor:
         """Places of the cuts: `[M, D, H, W]` -> `[M, L]`, L = sum of `classes`, rows first."""

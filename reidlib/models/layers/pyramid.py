@@ -1,10 +1,12 @@
 """Pyramid aggregation: streams of maps halved in time level by level, and a head at every level (the shell of PSTA and SDCL)."""
 
-from functools import cache
+from functools import cache, reduce
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reidlib.models.layers.containers import DictOf, ListOf
 from reidlib.models.layers.heads import BNNeck, ReidOutput, check_places
 from reidlib.models.layers.spiking_resnet import initialise, pool_positions
 from reidlib.models.layers.stam import STAM, unit
@@ -53,7 +55,7 @@ class Pyramid(nn.Module):
         self.levels = 0 if kind == "none" else levels
         self.streams = (*streams, JOINT) if len(streams) > 1 else tuple(streams)
         make = (lambda: STAM(channels, positions, relation)) if kind == "ffb" else (lambda: ResidualMerge(channels))
-        self.merges = nn.ModuleDict({name: nn.ModuleList(make() for _ in range(self.levels)) for name in self.streams})
+        self.merges: DictOf[nn.ModuleList] = DictOf({name: nn.ModuleList(make() for _ in range(self.levels)) for name in self.streams})
 
     def forward(self, maps: dict[str, Tensor]) -> list[Tensor]:
         T = next(iter(maps.values())).shape[1]
@@ -63,10 +65,10 @@ class Pyramid(nn.Module):
         found = []
         for level in range(depth):
             if JOINT in self.streams:
-                maps = maps | {JOINT: sum(maps.values())}
+                maps = maps | {JOINT: reduce(torch.add, maps.values())}
             maps = {name: self.merges[name][level](maps[name]) for name in self.streams}
-            found.append(sum(maps.values()))
-        return found or [sum(maps.values())]
+            found.append(reduce(torch.add, maps.values()))
+        return found or [reduce(torch.add, maps.values())]
 
 
 @cache
@@ -98,12 +100,12 @@ class PyramidHead(nn.Module):
         super().__init__()
         check_places(metric=metric, embedding=embedding)
         self.pyramid = Pyramid(channels, positions, streams, levels, pyramid, relation)
-        self.necks = nn.ModuleList(BNNeck(channels, num_classes, bias=True) for _ in range(max(1, self.pyramid.levels)))
+        self.necks: ListOf[BNNeck] = ListOf(BNNeck(channels, num_classes, bias=True) for _ in range(max(1, self.pyramid.levels)))
         self.pooling, self.metric, self.embedding = pooling, metric, embedding
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor | ReidOutput:
         pooled = [pool_positions(x, self.pooling).mean(1) for x in self.pyramid(maps)]  # [B, C] each
-        features = [sum(pooled[: level + 1]) / (level + 1) for level in range(len(pooled))]
+        features = [reduce(torch.add, pooled[: level + 1]) / (level + 1) for level in range(len(pooled))]
         if not self.training:
             neck = self.necks[len(features) - 1]
             return neck.norm(features[-1]) if self.embedding == "neck" else features[-1]

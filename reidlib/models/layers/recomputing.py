@@ -1,7 +1,7 @@
 """Layers whose activations are made again in the backward pass instead of being kept: memory for time, for long sequences."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,12 @@ def recomputed(part: Callable[[Tensor], Tensor], x: Tensor, *layers: nn.Module) 
     if not torch.is_grad_enabled():
         return part(x)
 
-    def run(x):
+    def run(x: Tensor) -> Tensor:
         for layer in layers:
             reset_state(layer)
         return part(x)
 
-    def contexts():  # of the first run and of the second
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:  # of the first run and of the second
         return nullcontext(), _statistics_left_alone(layers)
 
     return checkpoint(run, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts, early_stop=False)

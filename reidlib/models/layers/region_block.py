@@ -3,6 +3,10 @@
 R. Hou's thesis, chapter 5; our reading, see `completion` for what it rests on.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from torch import Tensor, nn
 
 from reidlib.models.layers.completion import SpatialCompletion, TemporalCompletion
@@ -25,8 +29,10 @@ class Foreground(nn.Module):
         return self.layers(x)
 
 
-def modulated(x: Tensor, foreground: Tensor) -> Tensor:
-    """(1 + A / sum A) F, the release's use of the foreground: a change of the order of 1 / (H W)."""
+def modulated(x: Tensor, foreground: Tensor | None) -> Tensor:
+    """(1 + A / sum A) F, the release's use of the foreground: a change of the order of 1 / (H W); F itself without one."""
+    if foreground is None:
+        return x
     return x * (1 + (foreground / foreground.sum((2, 3), keepdim=True)).to(x.dtype))
 
 
@@ -53,7 +59,7 @@ class RegionCompletion(nn.Module):
         trfc: bool = True,
         order: str = "s-t",
         foreground: str = "weighted",
-        **spatial,
+        **spatial: Any,
     ):
         super().__init__()
         if order not in ORDERS:
@@ -81,30 +87,38 @@ class RegionCompletion(nn.Module):
             A = logits.float().sigmoid()
             if seen is not None:
                 seen["foreground"] = logits.reshape(B, T, H, W)
-        out = self._completed(maps, A, (B, T), seen) if self.branches else modulated(maps, A)
+        out = modulated(maps, A) if self.partition is None else self._completed(self.partition, maps, A, (B, T), seen)
         out = out.unflatten(0, (B, T))
         if seen is not None:
             seen["completed"] = out.detach().float().norm(dim=2)
         return out
 
-    def _completed(self, x: Tensor, A: Tensor | None, clips: tuple[int, int], seen: dict[str, Tensor] | None) -> Tensor:
-        masks, boxes, cuts = self.partition(x)
+    def _completed(
+        self, partition: Partition, x: Tensor, A: Tensor | None, clips: tuple[int, int], seen: dict[str, Tensor] | None
+    ) -> Tensor:
+        masks, boxes, cuts = partition(x)
         if seen is not None:
             seen["regions"] = masks.unflatten(0, clips)
             if cuts is not None:
                 seen["cuts"] = cuts.unflatten(0, clips)
-        weights = masks * A if self.use == "weighted" else masks  # [BT, n, H, W]
+        weights = masks * A if self.use == "weighted" and A is not None else masks  # [BT, n, H, W]
         weights = weights / weights.sum((2, 3), keepdim=True).clamp_min(1e-6)
-        complete = {
-            "spatial": lambda f: self.spatial(f, boxes, seen),
-            "temporal": lambda o: self.temporal(o.unflatten(0, clips)).flatten(0, 1),
-        }
+        complete: dict[str, Callable[[Tensor], Tensor]] = {}
+        if self.spatial is not None:
+            complete["spatial"] = partial(self.spatial, boxes=boxes, seen=seen)
+        if self.temporal is not None:
+            complete["temporal"] = partial(over_frames, self.temporal, clips)
         start = x
         for name, branch in self.branches.items():
             source = start if self.order == "parallel" else x
             read = modulated(source, A) if self.use == "modulated" else source
             x = x + branch(read, masks, weights, complete[name])
         return x
+
+
+def over_frames(completion: TemporalCompletion, clips: tuple[int, int], regions: Tensor) -> Tensor:
+    """TRFC of the regions of `clips` = (B, T) frames: `[BT, n, c]` -> the same shape."""
+    return completion(regions.unflatten(0, clips)).flatten(0, 1)
 
 
 class Branch(nn.Module):
@@ -116,11 +130,12 @@ class Branch(nn.Module):
         super().__init__()
         inner = channels // 2
         self.reduce = nn.Conv2d(channels, inner, 1)
-        self.extend = nn.Sequential(nn.Conv2d(inner, channels, 1, bias=False), nn.BatchNorm2d(channels))
+        norm = nn.BatchNorm2d(channels)
+        self.extend = nn.Sequential(nn.Conv2d(inner, channels, 1, bias=False), norm)
         initialise(self)
-        nn.init.zeros_(self.extend[1].weight)
+        nn.init.zeros_(norm.weight)
 
-    def forward(self, x: Tensor, masks: Tensor, weights: Tensor, complete) -> Tensor:
+    def forward(self, x: Tensor, masks: Tensor, weights: Tensor, complete: Callable[[Tensor], Tensor]) -> Tensor:
         M, _, H, W = x.shape
         reduced = self.reduce(x).flatten(2)  # [M, C/2, HW]
         vectors = weights.flatten(2).to(x.dtype) @ reduced.mT  # [M, n, C/2], (5.1)

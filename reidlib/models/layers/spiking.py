@@ -32,7 +32,7 @@ class NeuronSettings:
     detach_reset: bool = True
     levels: int = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("tau", "threshold", "alpha"):
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.kind not in NEURONS:
@@ -63,13 +63,15 @@ class NeuronSettings:
         return LIFNode(tau=self.tau, decay_input=self.decay_input, **shared)
 
 
-class _Fused:
+class _Fused(neuron.BaseNode):
     """Adds the one-pass CPU kernel to a SpikingJelly node; anything the kernel does not cover goes SpikingJelly's way."""
+
+    v: Tensor | float  # the potential; a number before the first input
 
     def _constants(self) -> tuple[float, float]:
         raise NotImplementedError
 
-    def multi_step_forward(self, x_seq: Tensor, *args, **kwargs):
+    def multi_step_forward(self, x_seq: Tensor, *args: object, **kwargs: object) -> Tensor:
         fresh = not torch.is_tensor(self.v)  # no state carried over from an earlier call
         plain = isinstance(self.surrogate_function, surrogate.ATan) and self._neuron_precision is None
         if not (fresh and plain and fused_neuron.supports(x_seq)) or self.store_v_seq:

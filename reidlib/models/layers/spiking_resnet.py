@@ -1,6 +1,6 @@
 """SEW-ResNet-18 of any width from SpikingJelly's blocks, for event frames; with ReLU neurons it is the analogue twin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from spikingjelly.activation_based import layer
@@ -8,6 +8,7 @@ from spikingjelly.activation_based.functional import set_step_mode
 from spikingjelly.activation_based.model.sew_resnet import BasicBlock
 from torch import Tensor, nn
 
+from reidlib.models.layers.containers import ListOf
 from reidlib.models.layers.recomputing import recomputed
 from reidlib.models.layers.spiking import NeuronSettings
 
@@ -32,7 +33,7 @@ class SpikingResNet(nn.Module):
         depth: tuple[int, ...] = (2, 2, 2, 2),
         last_stride: int = 1,
         norm_scale: float = 1.0,
-        after: dict[int, Callable[[int], nn.Module]] | None = None,
+        after: Mapping[int, Callable[[int], nn.Module]] | None = None,
         recompute: bool = False,
     ):
         super().__init__()
@@ -45,7 +46,7 @@ class SpikingResNet(nn.Module):
         self.pool = layer.MaxPool2d(3, stride=2, padding=1)
         channels = [width, *self.channels]
         strides = (1, 2, 2, last_stride)
-        self.stages = nn.ModuleList(_stage(channels[i], channels[i + 1], depth[i], strides[i], neuron) for i in range(4))
+        self.stages: ListOf[nn.Sequential] = ListOf(_stage(channels[i], channels[i + 1], depth[i], strides[i], neuron) for i in range(4))
         initialise(self, norm_scale)
         self.after = nn.ModuleDict({str(stage): make(self.channels[stage - 1]) for stage, make in sorted((after or {}).items())})
         self.recompute = recompute

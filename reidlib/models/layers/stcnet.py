@@ -114,6 +114,7 @@ def initialise(module: nn.Module) -> None:
     for name, part in module.named_modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_in" if isinstance(part, nn.Conv2d) else "fan_out")
-            nn.init.zeros_(part.bias)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
             if name.endswith("colour"):
                 nn.init.normal_(part.weight, std=0.01)

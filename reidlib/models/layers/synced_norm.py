@@ -25,9 +25,12 @@ class SyncedNorm(_BatchNorm):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, rows: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        share = self.momentum or 0.0
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-        share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+            share = 1 / float(self.num_batches_tracked) if self.momentum is None else share
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         unbiased = variance * rows / (rows - 1).clamp_min(1)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
@@ -38,7 +41,8 @@ def synced(model: nn.Module) -> nn.Module:
     if processes.count() > 1:
         for module in model.modules():
             if isinstance(module, _BatchNorm) and not isinstance(module, SyncedNorm):
-                module.__class__ = _synced_class(type(module))
+                kind: type = type(module)
+                module.__class__ = _synced_class(kind)
     return model
 
 

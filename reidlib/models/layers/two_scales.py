@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reidlib.models.layers.containers import ListOf
 from reidlib.models.layers.spiking_resnet import initialise
 
 AREAS = ("positions", "stripes")
@@ -64,7 +65,9 @@ class DiverseAttention(nn.Module):
         places = size[0] if areas == "stripes" else size[0] * size[1]
         self.embed = nn.ModuleList(nn.Conv1d(channels, 1, 1, bias=False) for _ in range(alpha - 1))
         self.place = nn.ModuleList(nn.Sequential(nn.Linear(places, places, bias=False), nn.BatchNorm1d(places)) for _ in range(alpha - 1))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(channels) for _ in range(alpha + 1))  # of the big frame, then of the small ones
+        self.norms: ListOf[nn.BatchNorm1d] = ListOf(
+            nn.BatchNorm1d(channels) for _ in range(alpha + 1)
+        )  # of the big frame, then of the small ones
         for norm in self.norms:
             nn.init.zeros_(norm.weight)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from reidlib.models.layers.containers import DictOf
 from reidlib.models.layers.image_resnet import BACKBONES, ImageResNet
 from reidlib.models.layers.spiking_resnet import STAGES
 
@@ -29,14 +30,15 @@ class VideoResNet(nn.Module):
         in_channels: int = 3,
     ):
         super().__init__()
-        if not set(after or {}) <= set(STAGES):
+        after = after or {}
+        if not set(after) <= set(STAGES):
             raise ValueError(f"blocks after stages {tuple(after)}: stages are {STAGES}")
         self.trunk = ImageResNet(name, width, pretrained, in_channels)
         expansion = BACKBONES[name][0].expansion
         self.stage_channels = {stage: width * 2 ** (stage - 1) * expansion for stage in STAGES}
         self.channels = self.trunk.channels
-        made = {str(stage): nn.ModuleList(make(self.stage_channels[stage]) for make in makers) for stage, makers in (after or {}).items()}
-        self.after = nn.ModuleDict(made)
+        made = {str(stage): nn.ModuleList(make(self.stage_channels[stage]) for make in makers) for stage, makers in after.items()}
+        self.after: DictOf[nn.ModuleList] = DictOf(made)
 
     def forward(self, frames: Tensor, seen: dict[str, Tensor] | None = None) -> Tensor:
         x = self.stem(frames)
@@ -62,8 +64,8 @@ class VideoResNet(nn.Module):
         if str(number) not in self.after:
             return x
         for block in self.after[str(number)]:
-            inside = None if seen is None else {}
-            x = block(x, inside)
-            for name, value in (inside or {}).items():
-                seen[f"{name}{number}"] = value
+            inside: dict[str, Tensor] = {}
+            x = block(x, None if seen is None else inside)
+            if seen is not None:
+                seen.update({f"{name}{number}": value for name, value in inside.items()})
         return x
