@@ -104,6 +104,6 @@ def _around_blocks(model: RFCnet, frames: Tensor) -> dict[int, tuple[Tensor, Ten
     def keep(stage: int) -> Callable[..., None]:
         return lambda _block, given, out: found.update({stage: (given[0].float().cpu(), out.float().cpu())})
 
-    with hooked({next(model.backbone.after[str(stage)].children()): keep(stage) for stage in model.stages}):
+    with hooked({model.backbone.after[str(stage)][0]: keep(stage) for stage in model.stages}):
         inside(model, frames)
     return found

@@ -9,14 +9,13 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.analysis.video_profile import Profile, Values, agreement, attention_values, body_shares, by_stage, hooked, inside
 from reidlib.models.bicnet_tks import BiCnetTKS
 from reidlib.models.ianet import IANet
 from reidlib.models.layers.erasing import block_mask
 from reidlib.models.layers.part_maps import PARTS
-from reidlib.models.layers.temporal_kernels import TemporalKernels
 from reidlib.models.tclnet import TCLNet
 from reidlib.models.vrstc import VRSTC
 
@@ -38,7 +37,7 @@ def erasing_overlaps(model: TCLNet, frames: Tensor, parts: Tensor | None = None)
     blocks, erased = _strongest_blocks(model, frames)  # [n, K, h, w] for each learner
     if len(blocks) < 2 or model.seo is None:
         raise ValueError("one learner, or no erasing: there is nothing to compare")
-    extent = map_size(erased[0])
+    extent = _extent(erased[0])
     size = model.seo.block_size(*extent)
     chance = window_chance(extent, size, model.seo.strides, model.seo.reading == "released")
     pairs = {f"strongest blocks of learners {k + 1} and {m + 1}": (blocks[k], blocks[m]) for k, m in combinations(range(len(blocks)), 2)}
@@ -55,7 +54,7 @@ def erasing_overlaps(model: TCLNet, frames: Tensor, parts: Tensor | None = None)
 def erased_person(model: TCLNet, frames: Tensor, parts: Tensor) -> Values:
     """TCLNet: share of the person in the blocks that are erased for later learners, and in the whole of the same frames."""
     erased = inside(model, frames)["erased"]  # [n, T, h, w]
-    person = body_shares(parts, map_size(erased))[0][:, :, 0]
+    person = body_shares(parts, _extent(erased))[0][:, :, 0]
     later = [t for t in range(frames.shape[1]) if t % len(model.necks)]
     erased, person = erased[:, later], person[:, later]
     block = (erased * person).sum((1, 2, 3)) / erased.sum((1, 2, 3))
@@ -97,8 +96,8 @@ def window_chance(extent: tuple[int, int], size: tuple[int, int], strides: tuple
 
 def _strongest_blocks(model: TCLNet, frames: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """The strongest block of each learner in its frames, and what was erased from those, 0 or 1: `[n, K, h, w]` each, K whole segments."""
-    *_, first = model.backbone.trunk.get_submodule("layer4").children()
-    learners: list[nn.Module] = [first, *model.later]
+    *_, first = model.backbone.trunk.layer4
+    learners = [first, *model.later]
     maps: list[Tensor] = []
     with hooked({block: lambda _block, _given, out: maps.append(out.float().cpu()) for block in learners}):
         seen = inside(model, frames)
@@ -106,7 +105,7 @@ def _strongest_blocks(model: TCLNet, frames: Tensor) -> tuple[list[Tensor], list
     K = T // N
     if seo is None or K == 0:
         raise ValueError(f"clips of {T} steps and {N} learners{'' if seo else ' without erasing'}: there is nothing to compare")
-    size = seo.block_size(*map_size(maps[0]))
+    size = seo.block_size(*_extent(maps[0]))
     masks = [1 - block_mask(one.norm(dim=1), size, seo.strides, seo.reading == "released") for one in maps]
     blocks = [mask.unflatten(0, (n, -1))[:, :K] for mask in masks]
     return blocks, [seen["erased"][:, k::N][:, :K] for k in range(N)]
@@ -120,7 +119,7 @@ def memory_attention(model: TCLNet, frames: Tensor, parts: Tensor | None = None)
     for stage, weights in by_stage(inside(model, frames), "memory").items():
         person = None
         if parts is not None:
-            share = body_shares(parts, map_size(weights))[0][:, :, 0]  # [n, T, h, w]
+            share = body_shares(parts, _extent(weights))[0][:, :, 0]  # [n, T, h, w]
             person = share[:, None].expand(-1, T, -1, -1, -1)[:, others].reshape(n * T, -1)
         asked = weights[:, others].reshape(n * T, -1)
         asked = asked / asked.sum(1, keepdim=True)  # frames that completed a clip are not shown
@@ -132,7 +131,7 @@ def non_local_attention(model: VRSTC, frames: Tensor, parts: Tensor | None = Non
     """VRSTC: `attention_values` of how much all positions together look at each one, over the clip."""
     found: Values = {}
     for stage, weights in by_stage(inside(model, frames), "non_local").items():
-        person = None if parts is None else body_shares(parts, map_size(weights))[0][:, :, 0].flatten(1)
+        person = None if parts is None else body_shares(parts, _extent(weights))[0][:, :, 0].flatten(1)
         found |= attention_values(weights.flatten(1), person, f"Non-local, stage {stage}")
     return found
 
@@ -142,7 +141,7 @@ def dao_attention(model: BiCnetTKS, frames: Tensor, parts: Tensor | None = None)
     found: Values = {}
     n = len(frames)
     for name, (weights, steps) in dao_places(model, frames).items():
-        person = None if parts is None else body_shares(parts[:, steps], map_size(weights))[0][:, :, 0]  # [n, M, P, Q]
+        person = None if parts is None else body_shares(parts[:, steps], _extent(weights))[0][:, :, 0]  # [n, M, P, Q]
         there = None if person is None else person.flatten(0, 1).flatten(1)  # [nM, PQ]
         found |= _means(attention_values(weights.flatten(0, 1).flatten(1), there, name), n)
     return found
@@ -190,9 +189,8 @@ def dao_places(model: BiCnetTKS, frames: Tensor) -> dict[str, tuple[Tensor, list
 def kernel_shares(model: BiCnetTKS, frames: Tensor, parts: Tensor | None = None) -> Values:
     """BiCnet-TKS: the share of each temporal kernel in each channel, `[n, C]`."""
     found: Values = {}
-    sizes = {name: kernels.sizes for name, kernels in model.tks.items() if isinstance(kernels, TemporalKernels)}
     for stage, shares in by_stage(inside(model, frames), "kernels").items():
-        for size, share in zip(sizes[str(stage)], shares.unbind(1), strict=True):
+        for size, share in zip(model.tks[str(stage)].sizes, shares.unbind(1), strict=True):
             found[f"kernel of {size} frames, stage {stage}", "share"] = share.numpy()
     return found
 
@@ -207,7 +205,7 @@ def kernel_table(profile: Profile) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def map_size(maps: Tensor) -> tuple[int, int]:
+def _extent(maps: Tensor) -> tuple[int, int]:
     """Height and width of maps `[..., h, w]`."""
     return maps.shape[-2], maps.shape[-1]
 
