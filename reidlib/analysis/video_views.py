@@ -3,6 +3,8 @@
 Averages over many clips are in `video_profile` and `video_measures`. The systems are our readings of R. Hou's papers and thesis.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,11 +18,13 @@ from reidlib.models.layers.part_maps import PARTS
 from reidlib.models.rfcnet import RFCnet
 from reidlib.models.tclnet import TCLNet
 from reidlib.models.vrstc import VRSTC
-from reidlib.plots.video import Cell
 from reidlib.repairing import TrackletViews
 
+if TYPE_CHECKING:
+    from reidlib.plots.video import Cell
+
 #: Row label -> column label -> what stands there: see `plots.video.view_grid`.
-Rows = dict[str, dict[str, Cell]]
+Rows = dict[str, dict[str, "Cell"]]
 
 
 def spread_steps(total: int, count: int) -> list[int]:
