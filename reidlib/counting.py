@@ -3,8 +3,10 @@
 Every rule gives (kind of operand, dense, macs, acs); `reidlib.efficiency.operations` says what they mean.
 """
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
+from typing import Any
 
 import torch
 from spikingjelly.activation_based.op_counter import BaseCounter
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 from reidlib.models.layers.alignment import Alignment
 from reidlib.models.layers.event_mapping import EventMapping
 from reidlib.models.layers.nearest_events import TAPS
+
+Counted = tuple[str, int, int, int]
 
 aten = torch.ops.aten
 _LARGEST_COUNT = 2**16  # of spikes at one place; a larger whole number is a real one that single precision has rounded
@@ -28,7 +32,7 @@ def _total(x: Tensor) -> int:
     return int(x.sum(dtype=torch.float64))
 
 
-def _matmul(x: Tensor, y: Tensor):
+def _matmul(x: Tensor, y: Tensor) -> Counted:
     """x [..., m, k] times y [..., k, n]. Binary operands drive before counts; of two counts the cheaper one drives."""
     rows, columns, dense = x.shape[-2], y.shape[-1], x.numel() * y.shape[-1]
     kinds = _kind(x), _kind(y)
@@ -41,7 +45,9 @@ def _matmul(x: Tensor, y: Tensor):
     return "real", dense, dense, 0
 
 
-def _convolution(x, weight, stride, padding, dilation, transposed, output_padding, groups, out):
+def _convolution(args: Sequence, out: Tensor) -> Counted:
+    """args: what `aten.convolution` is given."""
+    x, weight, _bias, stride, padding, dilation, transposed, output_padding, groups = args
     kind = _kind(x)
     dense = (x if transposed else out).numel() * weight[0].numel()
     if kind == "real":
@@ -54,16 +60,16 @@ def _convolution(x, weight, stride, padding, dilation, transposed, output_paddin
     return kind, dense, 0, _total(used) * per_group
 
 
-def _attention(query, key, value):
+def _attention(query: Tensor, key: Tensor, value: Tensor) -> Counted:
     dense = query.numel() * key.shape[-2] + query.numel() // query.shape[-1] * key.shape[-2] * value.shape[-1]
     return "real", dense, dense, 0  # softmax makes it real whatever comes in
 
 
-def _fixed_macs(dense: int):
+def _fixed_macs(dense: int) -> Counted:
     return "real", dense, dense, 0
 
 
-def _mapping(mapping: EventMapping, inputs: tuple):
+def _mapping(mapping: EventMapping, inputs: tuple) -> Counted:
     """Y = sum_n w_n X(nearest_n) at positions with events: a product per position and neighbour, C inputs times D outputs each."""
     rows, events = inputs
     outputs, channels = mapping.conv.weight.shape[:2]
@@ -78,13 +84,13 @@ def _mapping(mapping: EventMapping, inputs: tuple):
     return kind, dense, 0, _total(own.sum(1, dtype=torch.float64)[seen]) * outputs
 
 
-def _points(alignment: Alignment, inputs: tuple):
+def _points(alignment: Alignment, inputs: tuple) -> Counted:
     """The sum over points of score times sampled value, at every position and channel."""
     giver = inputs[1]
     return _fixed_macs(giver.numel() * alignment.points)
 
 
-def _layer_rule(layer: nn.Module):
+def _layer_rule(layer: nn.Module) -> tuple[str, Callable[[Any, tuple], Counted]] | None:
     """(operation, rule) of a layer whose products torch does not see as what they are; None for all others."""
     if isinstance(layer, EventMapping) and layer.shift is None:
         return "convolution", _mapping
@@ -93,14 +99,14 @@ def _layer_rule(layer: nn.Module):
     return None
 
 
-_RULES = {
+_RULES: dict[Any, tuple[str, Callable[[Any, Any], Counted]]] = {
     aten.mm.default: ("matmul", lambda a, out: _matmul(a[0], a[1])),
     aten.bmm.default: ("matmul", lambda a, out: _matmul(a[0], a[1])),
     aten.mv.default: ("matmul", lambda a, out: _matmul(a[0], a[1][:, None])),
     aten.dot.default: ("matmul", lambda a, out: _matmul(a[0][None], a[1][:, None])),
     aten.addmm.default: ("linear", lambda a, out: _matmul(a[1], a[2])),
     aten.baddbmm.default: ("matmul", lambda a, out: _matmul(a[1], a[2])),
-    aten.convolution.default: ("convolution", lambda a, out: _convolution(a[0], a[1], *a[3:9], out)),
+    aten.convolution.default: ("convolution", _convolution),
     **{
         getattr(aten, f"_scaled_dot_product_{name}").default: ("attention", lambda a, out: _attention(*a[:3]))
         for name in ("flash_attention", "flash_attention_for_cpu", "efficient_attention", "cudnn_attention")
@@ -115,7 +121,7 @@ class ProductCounter(BaseCounter):
     The rule of a layer of `model` takes the place of the products that run in the layer itself, not in a child of it.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.rules = dict(_RULES)
         layers = {name or type(model).__name__: layer for name, layer in model.named_modules()}
@@ -125,7 +131,15 @@ class ProductCounter(BaseCounter):
             self.rules[torch.ops.torchvision.deform_conv2d.default] = macs
         self.rows: dict[tuple[str, str, str], list[int]] = {}
 
-    def count(self, func, args, kwargs, out, active_modules=None, parent_names=None):
+    def count(
+        self,
+        func: Any,
+        args: tuple,
+        kwargs: dict,
+        out: Any,
+        active_modules: set[nn.Module] | None = None,
+        parent_names: set[str] | None = None,
+    ) -> int:
         operation, rule = self.rules[func]
         layer = max(parent_names or {""}, key=lambda name: (name != "Global", name.count("."), name))
         layer = layer.partition(".")[2] or layer
@@ -134,27 +148,29 @@ class ProductCounter(BaseCounter):
         return 0  # the rows are the record
 
     @contextmanager
-    def watching(self):
+    def watching(self) -> Iterator[None]:
         """Counts the layers that have a rule whenever they run."""
         handles = []
         for name, (layer, operation, rule) in self.ruled.items():
-
-            def hook(layer, args, kwargs, _output, name=name, operation=operation, rule=rule):
-                self._add(name, operation, rule(layer, signature(layer.forward).bind(*args, **kwargs).args))
-
-            handles.append(layer.register_forward_hook(hook, with_kwargs=True))
+            handles.append(layer.register_forward_hook(self._hook(name, operation, rule), with_kwargs=True))
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _add(self, layer: str, operation: str, counted: tuple) -> None:
+    def _hook(self, name: str, operation: str, rule: Callable[[Any, tuple], Counted]) -> Callable[..., None]:
+        def hook(layer: nn.Module, args: tuple, kwargs: dict, _output: object) -> None:
+            self._add(name, operation, rule(layer, signature(layer.forward).bind(*args, **kwargs).args))
+
+        return hook
+
+    def _add(self, layer: str, operation: str, counted: Counted) -> None:
         operand, *costs = counted
         row = self.rows.setdefault((layer, operation, operand), [0, 0, 0, 0])
         row[:] = [have + more for have, more in zip(row, (1, *costs), strict=True)]
 
 
-def missed_products(names) -> list[str]:
+def missed_products(names: Iterable[str]) -> list[str]:
     """Those of the operators, by name, that are products."""
     return sorted(name for name in names if any(word in name for word in _PRODUCT_WORDS))

@@ -9,8 +9,10 @@ or real the two agree exactly (tested; SpikingJelly's figure stands beside ours)
 
 import statistics
 import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 import torch
@@ -18,6 +20,7 @@ from spikingjelly.activation_based.op_counter import DispatchCounterMode, SynOpC
 from torch import Tensor, nn
 
 from reidlib.counting import ProductCounter, missed_products
+from reidlib.models.layers.heads import ReidOutput
 
 PJ_PER_MAC, PJ_PER_AC = 4.6, 0.9  # 45 nm, 32-bit floating point: Horowitz, ISSCC 2014
 COLUMNS = ["layer", "operation", "operand", "calls", "dense", "macs", "acs", "activity", "energy_mj"]
@@ -126,7 +129,9 @@ def throughput(model: nn.Module, inputs: dict[str, Tensor], repeats: int = 10) -
     return len(next(iter(inputs.values()))) / latency(model, inputs, repeats).median
 
 
-def peak_memory_of_training_step(model: nn.Module, inputs: dict[str, Tensor], loss=None) -> TrainingMemory:
+def peak_memory_of_training_step(
+    model: nn.Module, inputs: dict[str, Tensor], loss: Callable[[Any], Tensor] | None = None
+) -> TrainingMemory:
     """Memory of one forward and backward pass in training mode; the model's weights, gradients and statistics are left as they were.
 
     loss: function of the model's output that gives a scalar; default: the mean over everything the output holds. The count of kept
@@ -171,7 +176,7 @@ class _Ledger:
 class _Saved:
     """A tensor kept for the backward pass; autograd drops this object when it no longer needs it."""
 
-    def __init__(self, tensor, ledger):
+    def __init__(self, tensor: Tensor, ledger: _Ledger) -> None:
         self.tensor, self.ledger, self.key = tensor.detach(), ledger, _storage(tensor)
         users = ledger.users.get(self.key, 0)
         ledger.users[self.key] = users + 1
@@ -179,26 +184,27 @@ class _Saved:
             ledger.live += tensor.untyped_storage().nbytes()
             ledger.peak = max(ledger.peak, ledger.live)
 
-    def __del__(self):
+    def __del__(self) -> None:
         self.ledger.users[self.key] -= 1
         if not self.ledger.users[self.key] and self.key not in self.ledger.fixed:
             self.ledger.live -= self.tensor.untyped_storage().nbytes()
 
 
-def _mean_of_everything(output):
-    if torch.is_tensor(output):
+def _mean_of_everything(output: object) -> Tensor:
+    if isinstance(output, Tensor):
         return output.mean()
-    if not hasattr(output, "features"):
+    if not isinstance(output, ReidOutput):
         raise TypeError(f"the model returned {type(output).__name__}; pass loss=function(output) that makes a scalar of it")
-    return sum(tensor.mean() for tensor in (*output.features, *output.logits, *output.losses.values()))
+    means = [tensor.mean() for tensor in (*output.features, *output.logits, *output.losses.values())]
+    return sum(means[1:], start=means[0])
 
 
-def _device(model, inputs):
+def _device(model: nn.Module, inputs: Mapping[str, Tensor]) -> torch.device:
     return next((tensor.device for tensor in (*model.parameters(), *inputs.values())), torch.device("cpu"))
 
 
 @contextmanager
-def _evaluating(model):
+def _evaluating(model: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -210,7 +216,7 @@ def _evaluating(model):
 
 
 @contextmanager
-def _unchanged(model, device):
+def _unchanged(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Give back parameters' gradients, buffers, modes and the random state as they were."""
     modes = {module: module.training for module in model.modules()}
     gradients = {parameter: parameter.grad for parameter in model.parameters()}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reidlib.analysis.ranked import tracklet_picture
 from reidlib.asking import Calibrated, ReIdentifier
-from reidlib.datasets import in_subset
+from reidlib.datasets import TrackletStore, in_subset
 from reidlib.metrics.verification import (
     Pairs,
     equal_error_threshold,
@@ -36,7 +36,8 @@ def rates_table(parts: Mapping[str, Pairs], threshold: float) -> pd.DataFrame:
     the part's own equal error rate, in percent."""
     lines = {}
     for name, pairs in parts.items():
-        line = {"people": len(np.unique([pairs.first, pairs.second])), "same": len(pairs.right), "different": len(pairs.wrong)}
+        people = len(np.unique([pairs.first, pairs.second]))
+        line: dict[str, float] = {"people": people, "same": len(pairs.right), "different": len(pairs.wrong)}
         for kind, found in zip(("false match", "false non-match"), error_intervals(pairs, threshold), strict=True):
             line |= {kind: 100 * found.mean, f"{kind} low": 100 * found.low, f"{kind} high": 100 * found.high}
         both = error_rates(pairs, equal_error_threshold(pairs))
@@ -130,9 +131,9 @@ def three_pairs(asked: ReIdentifier, index: pd.DataFrame) -> pd.DataFrame:
 
 def pictured_verdicts(asked: ReIdentifier, chosen: pd.DataFrame) -> list[dict]:
     """Entries for `plots.asking.verdicts`: what `asked.same` says of each of `three_pairs`, or its similarity alone without calibration."""
-    rows = []
+    store, rows = _store(asked), []
     for line in chosen.to_dict("records"):
-        row = {"a": tracklet_picture(asked.store, line["a"]), "b": tracklet_picture(asked.store, line["b"]), "rule": line["rule"]}
+        row = {"a": tracklet_picture(store, line["a"]), "b": tracklet_picture(store, line["b"]), "rule": line["rule"]}
         row |= {"people": (line["person a"], line["person b"]), "score": line["similarity"], "probability": np.nan, "same": None}
         if asked.calibrated is not None:
             verdict = asked.same(line["a"], line["b"])
@@ -144,7 +145,7 @@ def pictured_verdicts(asked: ReIdentifier, chosen: pd.DataFrame) -> list[dict]:
 def pictured_searches(asked: ReIdentifier, index: pd.DataFrame, queries: list[str], length: int = 7) -> list[dict]:
     """Rows for `plots.ranking.ranked_lists`: each query (a key) and the entries that `asked.search` finds for it in the gallery part of
     `index`, without those of the query's own camera; all rows have the length of the shortest."""
-    people = dict(zip(index["key"], index["person"], strict=True))
+    store, people = _store(asked), dict(zip(index["key"], index["person"], strict=True))
     cameras = dict(zip(index["key"], index["camera"], strict=True))
     gallery = index[in_subset(index, "gallery")]
     lists = [asked.search(key, gallery[(gallery["camera"] != cameras[key]) | (cameras[key] == -1)], top=length) for key in queries]
@@ -154,15 +155,21 @@ def pictured_searches(asked: ReIdentifier, index: pd.DataFrame, queries: list[st
         found = found.head(length)
         rows.append(
             {
-                "query": tracklet_picture(asked.store, key),
+                "query": tracklet_picture(store, key),
                 "query_id": f"person {people[key]}\n{key}",
-                "gallery": [tracklet_picture(asked.store, entry) for entry in found["key"]],
+                "gallery": [tracklet_picture(store, entry) for entry in found["key"]],
                 "correct": (found["person"] == people[key]).tolist(),
                 "ids": [f"person {person}" + _percent(p) for person, p in zip(found["person"], found["probability"], strict=True)],
                 "distances": (1 - found["similarity"]).to_numpy(),
             }
         )
     return rows
+
+
+def _store(asked: ReIdentifier) -> TrackletStore:
+    if asked.store is None:
+        raise ValueError(f"{asked.name} was built without a store: there are no pictures of its tracklets to show, give store=...")
+    return asked.store
 
 
 def _percent(probability: float) -> str:

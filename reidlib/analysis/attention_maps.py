@@ -4,15 +4,17 @@ SSAM is our reading of the abstract of S3CE-Net, not a reproduction of the autho
 map: the mean over channels of its output spikes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from reidlib.models.s3ce_net import SSAM
+from reidlib.models import ReidModel
+from reidlib.models.s3ce_net import SSAM, S3CENet
 
 BODY_BANDS = {"head": (0.0, 0.25), "torso": (0.25, 0.55), "legs": (0.55, 1.0)}  # share of the picture's height, from the top
 SILENT, SATURATED = 0.01, 0.99  # outside these rates a layer lets hardly any information or gradient through
@@ -37,7 +39,7 @@ class AttentionProfile:
         return {name: values.mean(0) for name, values in alive.items() if len(values)}
 
 
-def attention_profile(model: nn.Module, batches: Iterable[dict], bands: dict[str, tuple[float, float]] = BODY_BANDS) -> AttentionProfile:
+def attention_profile(model: S3CENet, batches: Iterable[dict], bands: dict[str, tuple[float, float]] = BODY_BANDS) -> AttentionProfile:
     """Summarise `model.attention` over batches of clips (`datasets.eval_batches`). ValueError for a model without attention."""
     parts: dict[str, list[tuple]] = {}
     device = next(model.parameters()).device
@@ -61,8 +63,8 @@ def band_density(maps: Tensor, bands: dict[str, tuple[float, float]] = BODY_BAND
     area in each. NaN for a map of zeros."""
     height = maps.shape[2]
     edges = torch.arange(height + 1) / height
-    weights = [(edges[1:].clamp(max=stop) - edges[:-1].clamp(min=start)).clamp(min=0) for start, stop in bands.values()]
-    weights = torch.stack([weight / weight.sum() for weight in weights]).to(maps)  # [bands, h]
+    overlaps = [(edges[1:].clamp(max=stop) - edges[:-1].clamp(min=start)).clamp(min=0) for start, stop in bands.values()]
+    weights = torch.stack([weight / weight.sum() for weight in overlaps]).to(maps)  # [bands, h]
     rows = maps.mean((1, 3))  # [B, h]
     mean = rows.mean(1, keepdim=True)
     return torch.where(mean > 0, rows @ weights.T / mean, torch.nan)
@@ -90,18 +92,18 @@ def agreement(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     return _correlation(*map(torch.from_numpy, ranks)).numpy()
 
 
-def clip_attention(model: nn.Module, clips: Tensor) -> dict[str, np.ndarray]:
+def clip_attention(model: S3CENet, clips: Tensor) -> dict[str, np.ndarray]:
     """`model.attention` as arrays, wherever the model lives: clips `[n, T, 2, H, W]` -> layer -> `[n, T, h, w]`."""
     maps = model.attention(events=clips.to(next(model.parameters()).device))
     return {layer: values.cpu().numpy() for layer, values in maps.items()}
 
 
-def tracklet_attention(model: nn.Module, clips: Tensor) -> dict[str, np.ndarray]:
+def tracklet_attention(model: S3CENet, clips: Tensor) -> dict[str, np.ndarray]:
     """Mean attention over the clips and steps of one tracklet: clips `[n, T, 2, H, W]` -> layer -> `[h, w]`."""
     return {layer: values.mean((0, 1)) for layer, values in clip_attention(model, clips).items()}
 
 
-def ssam_rates(model: nn.Module, batches: Iterable[dict]) -> pd.DataFrame:
+def ssam_rates(model: ReidModel, batches: Iterable[dict]) -> pd.DataFrame:
     """Firing rates of the neurons inside every SSAM: one row per stage and part (Q, K, V, the attention's parts, the output).
 
     Columns: stage, part, rate (spikes per neuron and step), channels, silent channels and saturated channels (number of channels that
@@ -157,18 +159,18 @@ def agreement_table(pairs: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]])
     return pd.DataFrame(lines)
 
 
-def _listen(block: SSAM, stage: str, sums: dict) -> list:
+def _listen(block: SSAM, stage: str, sums: dict[tuple[str, str], list[Tensor]]) -> list[RemovableHandle]:
     """Hooks that write the rate of every channel, call by call, to `sums[stage, part]`."""
 
-    def keep(*parts):
-        def hook(_module, _inputs, spikes):  # [T, B, parts * C, H, W]
+    def keep(*parts: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: tuple, spikes: Tensor) -> None:  # [T, B, parts * C, H, W]
             for part, chunk in zip(parts, spikes.chunk(len(parts), dim=2), strict=True):
                 rate = chunk.double().mean((0, 3, 4))  # [B, C]
                 sums.setdefault((stage, part), []).extend(rate.cpu())
 
         return hook
 
-    hooked = [(block.qkv_neuron, ("Q", "K", "V")), (block.project_neuron, ("output",))]
+    hooked: list[tuple[nn.Module, tuple[str, ...]]] = [(block.qkv_neuron, ("Q", "K", "V")), (block.project_neuron, ("output",))]
     hooked += [(neuron, (part,)) for part, neuron in block.part_neurons.items()]
     return [module.register_forward_hook(keep(*parts)) for module, parts in hooked]
 

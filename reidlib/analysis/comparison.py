@@ -1,5 +1,7 @@
 """Trained rows side by side: scores over seeds, and paired differences with intervals over people."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -100,7 +102,7 @@ def difference(name: str, reference: str, scores: dict[str, np.ndarray], people:
 
 def difference_table(experiment: Experiment, names: tuple[str, ...], seed: int = 0) -> pd.DataFrame:
     """`paired` of each row to its reference (see `reference_of`; a row whose reference is not in `names` is left out), with its group."""
-    pairs = {name: reference_of(name) for name in names if reference_of(name) in names}
+    pairs = {name: reference for name in names if (reference := reference_of(name)) in names}
     scores = {name: experiment.average_precisions(name) for name in dict.fromkeys((*pairs, *pairs.values()))}
     people = experiment.query_people()
     found = [{"group": row(name).group} | difference(name, pairs[name], scores, people, seed) for name in pairs]
@@ -154,7 +156,7 @@ def verdicts(differences: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _bracket(line) -> str:
+def _bracket(line: Any) -> str:  # a row of `itertuples`
     return f"[{_signed(line.low)}, {_signed(line.high)}]"
 
 

@@ -5,7 +5,9 @@ Models of any input: a clip is a dict modality -> tensor, as `samples.first_inpu
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,8 @@ from reidlib.analysis.samples import first_inputs
 from reidlib.datasets import ClipSettings
 from reidlib.efficiency import PJ_PER_AC, PJ_PER_MAC, count_parameters, latency, operations, peak_memory_of_training_step
 from reidlib.experiment import Experiment
+from reidlib.losses import ReidLoss
+from reidlib.models import ReidModel, ReidOutput
 
 CLASSIFIER = "classifier"  # needed in training alone: no part of the cost of an embedding
 _SDCL_STAGES = {
@@ -63,7 +67,7 @@ def input_name(modalities: tuple[str, ...]) -> str:
     return "+".join(letter for letter, name in (("V", "frames"), ("E", "events")) if name in modalities)
 
 
-def clip_costs(model: nn.Module, clip: dict[str, Tensor]) -> pd.DataFrame:
+def clip_costs(model: ReidModel, clip: dict[str, Tensor]) -> pd.DataFrame:
     """Operations of embedding one clip, `{"events": [1, T, 2, H, W], "frames": [1, T, 3, H, W]}` as far as the model takes them, summed by
     stage in order of execution: stage, dense, driven (the part of dense whose operands are spikes), macs, acs, mac_uJ, ac_uJ."""
     device = next(model.parameters()).device
@@ -94,7 +98,7 @@ def stage_of(layer: str) -> str:
     return "stem" if words[1] == "conv" else "frame branch"
 
 
-def embedding_parameters(model: nn.Module) -> int:
+def embedding_parameters(model: ReidModel) -> int:
     """Number of parameters without the classifiers."""
     classifiers = [module for name, module in model.named_modules() if name.split(".")[-1] == CLASSIFIER]
     return count_parameters(model) - sum(count_parameters(module) for module in classifiers)
@@ -147,7 +151,7 @@ def accuracy_table(experiment: Experiment, costs: pd.DataFrame, protocol: str = 
 
 
 def latency_table(
-    models: dict[str, nn.Module],
+    models: dict[str, ReidModel],
     inputs: dict[str, Tensor],
     batches: tuple[int, ...] = (1, 16),
     rounds: int = 5,
@@ -179,7 +183,7 @@ def latency_table(
     return pd.DataFrame(rows)
 
 
-def row_latencies(experiment: Experiment, models: dict[str, nn.Module], count: int = 16) -> pd.DataFrame:
+def row_latencies(experiment: Experiment, models: dict[str, ReidModel], count: int = 16) -> pd.DataFrame:
     """`latency_table` of trained rows on the first clips of `count` test tracklets; rows whose clips have the same settings take turns."""
     groups: dict[ClipSettings, list[str]] = {}
     for name in models:
@@ -206,14 +210,11 @@ def training_step_growth(
         run = experiment.run_settings(name)
         model = copy.deepcopy(experiment.model(name))
         labels = torch.arange(batch, device=next(model.parameters()).device) // 2  # pairs: every clip has a positive
+        loss = partial(_total, run.train.loss, labels)
         for T in steps:
             settings = replace(run.clips, steps=T)
             inputs = first_inputs(experiment.store, experiment.test_index, settings, batch, model.modalities)
             inputs = {key: value.to(labels.device) for key, value in inputs.items()}
-
-            def loss(output, labels=labels, loss=run.train.loss):
-                return loss(output, labels)["total"]
-
             memory = peak_memory_of_training_step(model, inputs, loss)
             seconds = min(training_step_seconds(model, inputs, loss) for _ in range(repeats))
             sizes = {"memory_mb": memory.activations / 1e6, "total_mb": memory.total / 1e6}
@@ -225,7 +226,11 @@ def training_step_growth(
     return table
 
 
-def training_step_seconds(model: nn.Module, inputs: dict[str, Tensor], loss) -> float:
+def _total(loss: ReidLoss, labels: Tensor, output: ReidOutput) -> Tensor:
+    return loss(output, labels)["total"]
+
+
+def training_step_seconds(model: ReidModel, inputs: dict[str, Tensor], loss: Callable[[ReidOutput], Tensor]) -> float:
     """Seconds of one forward and backward pass in training mode; running statistics of the model move, so hand over a copy."""
     model.train()
     model.zero_grad(set_to_none=True)

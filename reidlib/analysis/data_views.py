@@ -17,7 +17,7 @@ SPREAD = (0.05, 0.5, 0.95)  # quantiles of tables
 _WITHDRAWN = "DukeMTMC was withdrawn by its owner: ask your institution before you use it"
 
 
-def _video(source: str, terms: str = "those of the release") -> dict[str, str]:
+def _of_video(source: str, terms: str = "those of the release") -> dict[str, str]:
     return {
         "what": "video of walking people; the events are simulated from it, unless recorded ones were given",
         "source": source,
@@ -42,12 +42,12 @@ ABOUT = {
         "terms": "no licence stated: local use only",
     },
     "own": {"what": "recordings of your own", "source": "yours", "terms": "yours: think of the people in them"},
-    "prid2011": _video("Hirzer et al. 2011"),
-    "ilids_vid": _video("T. Wang et al., ECCV 2014"),
-    "mars": _video("L. Zheng et al., ECCV 2016"),
-    "duke_video": _video("Y. Wu et al., CVPR 2018", _WITHDRAWN),
-    "occluded_duke_video": _video("derived from DukeMTMC-VideoReID", _WITHDRAWN),
-    "ls_vid": _video("J. Li et al., ICCV 2019"),
+    "prid2011": _of_video("Hirzer et al. 2011"),
+    "ilids_vid": _of_video("T. Wang et al., ECCV 2014"),
+    "mars": _of_video("L. Zheng et al., ECCV 2016"),
+    "duke_video": _of_video("Y. Wu et al., CVPR 2018", _WITHDRAWN),
+    "occluded_duke_video": _of_video("derived from DukeMTMC-VideoReID", _WITHDRAWN),
+    "ls_vid": _of_video("J. Li et al., ICCV 2019"),
     "evreid": {
         "what": "video of walking people and pictures of the events of each frame",
         "source": "X. Wang et al., AAAI 2026",
@@ -149,12 +149,12 @@ def _on_share(events: Events) -> float:
 
 def camera_table(index: pd.DataFrame, shares: np.ndarray) -> pd.DataFrame:
     """One line per camera: tracklets, people, rate (5 %, median, 95 % of the tracklets, thousand events per second), mean ON share (%)."""
-    rates, shares = by_camera(index, event_rates(index) / 1000), by_camera(index, shares)
+    rates, on = by_camera(index, event_rates(index) / 1000), by_camera(index, shares)
     people = {camera_name(camera): part["person"].nunique() for camera, part in index.groupby("camera")}
     lines = {
         name: {"tracklets": len(rates[name]), "people": people[name]}
         | {f"rate, {label}": value for label, value in zip(("5 %", "median", "95 %"), np.quantile(rates[name], SPREAD), strict=True)}
-        | {"ON (%)": 100 * np.nanmean(shares[name])}
+        | {"ON (%)": 100 * np.nanmean(on[name])}
         for name in rates
     }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("camera").round(1).astype({"tracklets": int, "people": int})
@@ -169,9 +169,9 @@ def common_cameras(index: pd.DataFrame, people: int, most: int = 4) -> tuple[lis
     for camera in order[1:]:
         if len(cameras) < most and len(common & seen[camera]) >= people:
             cameras, common = [*cameras, camera], common & seen[camera]
-    common = sorted(common)
-    places = np.unique(np.linspace(0, len(common) - 1, min(people, len(common))).round().astype(int))
-    return sorted(cameras), [common[place] for place in places]
+    persons = sorted(common)
+    places = np.unique(np.linspace(0, len(persons) - 1, min(people, len(persons))).round().astype(int))
+    return sorted(cameras), [persons[place] for place in places]
 
 
 def pictures(store: TrackletStore, key: str) -> tuple[np.ndarray | None, np.ndarray]:

@@ -142,7 +142,7 @@ def cluster_line(vectors: np.ndarray, people: np.ndarray, cameras: np.ndarray, s
     people, cameras = np.asarray(people), np.asarray(cameras)
     distances = np.clip(1 - _cosines(vectors), 0, 2)
     np.fill_diagonal(distances, 0)
-    line = {}
+    line: dict[str, float | bool] = {}
     for name, labels, within in (("person", people, cameras), ("camera", cameras, people)):
         rng = np.random.default_rng((seed, name == "camera"))
         value = silhouette(distances, labels)

@@ -1,6 +1,7 @@
 """A trained model and its embeddings as files, and a table of what could be written and what not."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -48,7 +49,7 @@ def _first_clip(asked: ReIdentifier, experiment: Experiment, row: int) -> dict:
     return {name: dataset[row][name][0] for name in asked.model.modalities}
 
 
-def _line(path: Path, write) -> dict:
+def _line(path: Path, write: Callable[[Path], str]) -> dict:
     try:
         return {"file": path.name, "checked": write(path), "MB": path.stat().st_size / 1e6}
     except ModuleNotFoundError as error:  # a package of the extra `export`

@@ -21,8 +21,8 @@ def planned(dataset: str, preset: str, rows: list[str]) -> dict[str, str]:
     for name in rows:
         start = row(check_trained(name, "rows", legal, preset, dataset)).start
         if start:
-            found.setdefault(start, row(start).start)
-        found.setdefault(name, start)
+            found.setdefault(start, row(start).start or "")
+        found.setdefault(name, start or "")
     return found
 
 

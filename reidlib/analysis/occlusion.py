@@ -5,33 +5,38 @@ Fergus, ECCV 2014, with a similarity in place of a class score). Events are take
 place changes nothing elsewhere.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from reidlib.models import ReidModel
 
-def occlusion_map(model: nn.Module, clips: Tensor, grid: tuple[int, int] = (8, 4), box: int = 2, batch: int = 64) -> np.ndarray:
+
+def occlusion_map(model: "ReidModel", clips: Tensor, grid: tuple[int, int] = (8, 4), box: int = 2, batch: int = 64) -> np.ndarray:
     """Drop in similarity when a sliding box takes out the events at a place, at all steps: `[rows, columns]` of `grid`.
 
     clips `[n, T, 2, H, W]`: all clips of one tracklet. The picture is divided into `grid` cells, the box covers `box` x `box` of them and
     moves by one cell, beyond the border too; a cell's value is the mean over the boxes that cover it.
     """
-    masks, covers = box_masks(tuple(clips.shape[-2:]), grid, box)
+    masks, covers = box_masks((clips.shape[-2], clips.shape[-1]), grid, box)
     drops = similarity_drops(model, clips, masks, batch)
     return np.tensordot(drops, covers, 1) / covers.sum(0)
 
 
-def band_sensitivity(model: nn.Module, clips: Tensor, bands: int = 4, batch: int = 64) -> np.ndarray:
+def band_sensitivity(model: "ReidModel", clips: Tensor, bands: int = 4, batch: int = 64) -> np.ndarray:
     """Drop in similarity when one of `bands` horizontal bands is taken out, top to bottom: `[bands]`."""
     return similarity_drops(model, clips, band_masks(clips.shape[-2], bands), batch)
 
 
-def step_sensitivity(model: nn.Module, clips: Tensor, batch: int = 64) -> np.ndarray:
+def step_sensitivity(model: "ReidModel", clips: Tensor, batch: int = 64) -> np.ndarray:
     """Drop in similarity when one time step of every clip is taken out: `[T]`."""
     return similarity_drops(model, clips, step_masks(clips.shape[1]), batch)
 
 
-def similarity_drops(model: nn.Module, clips: Tensor, masks: Tensor, batch: int = 64) -> np.ndarray:
+def similarity_drops(model: "ReidModel", clips: Tensor, masks: Tensor, batch: int = 64) -> np.ndarray:
     """1 - cosine similarity between a tracklet's embedding and that of the tracklet under each mask: `[masks]`, between 0 and 2.
 
     clips `[n, T, 2, H, W]`; masks `[m, T or 1, H or 1, W or 1]` bool, True where events stay. A tracklet's embedding is what
@@ -97,7 +102,7 @@ def _slides(cells: int, box: int) -> np.ndarray:
     return ((np.arange(cells) >= first) & (np.arange(cells) < first + box)).astype(np.float64)
 
 
-def _embed_variants(model: nn.Module, variants: Tensor) -> Tensor:
+def _embed_variants(model: "ReidModel", variants: Tensor) -> Tensor:
     """`[v, n, T, 2, H, W]` -> unit vectors `[v, D]`."""
     v, n = variants.shape[:2]
     device = next(model.parameters()).device

@@ -57,14 +57,14 @@ def augmented_clip(experiment: Experiment) -> PairedClip | None:
     key = list(median_tracklets(experiment.train_index).values())[-1]
     row = dataset.keys.index(key)
     sensor = dataset.video.sensors[row]
-    drawn = {draw: clip_geometry(sensor, settings, dataset.seed, draw) for draw in range(DRAWS)}
-    draw = next((draw for draw, one in drawn.items() if one.flipped and one.dx and one.dy and one.box), None)
-    if draw is None:
+    drawn = ((draw, clip_geometry(sensor, settings, dataset.seed, draw)) for draw in range(DRAWS))
+    found = next(((draw, one, one.box) for draw, one in drawn if one.flipped and one.dx and one.dy and one.box), None)
+    if found is None:
         chances = f"flip={settings.flip}, shift={settings.shift}, erase={settings.erase}"
         raise ValueError(f"no draw of the first {DRAWS} mirrors, moves and erases a clip of {key!r}: is one of {chances} 0 or very small?")
-    geometry, clip = drawn[draw], dataset[row, draw]
+    draw, geometry, (left, top, right, bottom) = found
+    clip = dataset[row, draw]
     across, down = settings.size[1] / sensor[0], settings.size[0] / sensor[1]
-    left, top, right, bottom = geometry.box
     start, stop = experiment.store.interval(key)
     return PairedClip(
         key,

@@ -2,13 +2,13 @@
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.ablations import row
 from reidlib.analysis.costs import clip_costs, input_name, latency_table
 from reidlib.config import preset
 from reidlib.efficiency import count_parameters
-from reidlib.models import build_model
+from reidlib.models import ReidModel, build_model
 
 SIZE, WIDTH = (256, 128), 64
 CLASSES = 89  # of PRID-2011's training part, for which parameters are published with the classifiers
@@ -17,7 +17,7 @@ EVENT_RATE = 0.4  # share of the places with events, as on the built-in set: wha
 PUBLISHED = {"psta": (33.78, 37.3)}
 
 
-def paper_models(names: tuple[str, ...], size: tuple[int, int] = SIZE, width: int = WIDTH) -> dict[str, nn.Module]:
+def paper_models(names: tuple[str, ...], size: tuple[int, int] = SIZE, width: int = WIDTH) -> dict[str, ReidModel]:
     """Ablation rows with the options of preset `paper`, built for frames of `size` (height, width) and `CLASSES` people, with fresh
     weights, in `eval` mode. width: of the networks."""
     torch.manual_seed(0)
@@ -37,7 +37,7 @@ def random_clip(modalities: tuple[str, ...], size: tuple[int, int] = SIZE, steps
     return {name: made[name] for name in modalities}
 
 
-def paper_sizes(models: dict[str, nn.Module], size: tuple[int, int] = SIZE, width: int = WIDTH, steps: int = 8) -> pd.DataFrame:
+def paper_sizes(models: dict[str, ReidModel], size: tuple[int, int] = SIZE, width: int = WIDTH, steps: int = 8) -> pd.DataFrame:
     """Parameters (with the classifiers) and dense multiply-accumulates of `paper_models`, counted in one forward pass of an empty clip:
     name, title, input, width, height x width, T, parameters, dense, ssam_share (of dense).
 
@@ -47,13 +47,13 @@ def paper_sizes(models: dict[str, nn.Module], size: tuple[int, int] = SIZE, widt
     for name, model in models.items():
         costs = clip_costs(model, {key: torch.zeros_like(value) for key, value in random_clip(model.modalities, size, steps).items()})
         ssam = costs.loc[costs["stage"].str.startswith("SSAM"), "dense"].sum() / costs["dense"].sum()
-        about = {"name": name, "title": row(name).title, "input": input_name(model.modalities)}
+        about: dict[str, object] = {"name": name, "title": row(name).title, "input": input_name(model.modalities)}
         about |= {"width": width, "height x width": f"{size[0]} x {size[1]}", "T": steps}
         rows.append({**about, "parameters": count_parameters(model), "dense": int(costs["dense"].sum()), "ssam_share": ssam})
     return pd.DataFrame(rows)
 
 
-def paper_latency(models: dict[str, nn.Module], size: tuple[int, int] = SIZE, steps: int = 8, rounds: int = 3) -> pd.DataFrame:
+def paper_latency(models: dict[str, ReidModel], size: tuple[int, int] = SIZE, steps: int = 8, rounds: int = 3) -> pd.DataFrame:
     """`costs.latency_table` of `paper_models` at batch 1, one pass a round, the models in turns, on a clip of noise."""
     return latency_table(models, random_clip(("events", "frames"), size, steps), (1,), rounds, repeats=1, warmup=(1, 0))
 

@@ -5,6 +5,7 @@ Every number is published by others; none was run by us. reports/published/READM
 
 import csv
 import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,7 +107,7 @@ METRICS = {
     "inference_min": Metric(0.1, 1_000, False),
     "inference_s": Metric(1, 10_000, False),
 }
-_NAMES = {
+_NAMES: dict[str, Collection[str]] = {
     "paper": PAPERS,
     "kind": KINDS,
     "input": INPUTS,
@@ -135,7 +136,12 @@ def published_tables(folder: str | Path = FOLDER) -> pd.DataFrame:
 
 
 def leaderboard(
-    table: pd.DataFrame, dataset: str, metric: str, condition: str = "standard", kind: str | None = "comparison", inputs=None
+    table: pd.DataFrame,
+    dataset: str,
+    metric: str,
+    condition: str = "standard",
+    kind: str | None = "comparison",
+    inputs: str | Iterable[str] | None = None,
 ) -> pd.DataFrame:
     """The published numbers of one metric on one data set, best first; empty where nothing is published. Columns: `BOARD_COLUMNS`.
 
@@ -250,7 +256,7 @@ def _known(column: str, name: str, where: str = "") -> None:
         raise ValueError(f"{where}{': ' if where else ''}unknown {column} {name!r}; legal: {', '.join(_NAMES[column])}")
 
 
-def _where(row) -> str:
+def _where(row: Mapping | pd.Series) -> str:
     return f"{row['file']}, line {row['line']}"
 
 

@@ -69,7 +69,9 @@ def ranked_rows(
     return rows
 
 
-def _nearest(vectors, protocol: Protocol, people, cameras, position: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(
+    vectors: np.ndarray, protocol: Protocol, people: np.ndarray, cameras: np.ndarray | None, position: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the index and distances of a query's gallery, nearest first, without what the protocol ignores."""
     query, gallery = protocol.queries[position], protocol.gallery
     counts = gallery != query

@@ -6,7 +6,7 @@ For `over_clips` of `video_profile`. Our reading of the system, see `models.rfcn
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.analysis.video_profile import BEST, Values, agreement, by_stage, hooked, inside
 from reidlib.datasets import ClipDataset
@@ -15,15 +15,16 @@ from reidlib.models.layers.occlusion import THIRDS, third_edges
 from reidlib.models.layers.part_labels import cut_fractions
 from reidlib.models.layers.part_maps import PARTS
 from reidlib.models.layers.partition import COLUMNS, LEFT, Partition
+from reidlib.models.rfcnet import RFCnet
 
 CUTS = ("head | upper body", "upper | lower body", "lower body | shoes")
 COLUMN = "left | right"
 COVER = 0.3  # grey, of white, of what is put before a third
 
 
-def foreground_agreement(model: nn.Module, frames: Tensor, parts: Tensor, usual: Tensor) -> Values:
+def foreground_agreement(model: RFCnet, frames: Tensor, parts: Tensor, usual: Tensor) -> Values:
     """RFCnet: AUC of the foreground against the true silhouette, see `agreement`."""
-    found = {}
+    found: Values = {}
     for stage, maps in by_stage(inside(model, frames), "foreground").items():
         found |= agreement({"person": maps}, parts, usual, "foreground", f", stage {stage}")
     return found
@@ -48,19 +49,19 @@ def true_cuts(parts: Tensor, regions: int) -> Tensor:
     return cut_fractions(parts.flatten(0, 1), bands, [count == 2 for count in columns]).unflatten(0, parts.shape[:2])
 
 
-def usual_cuts(dataset: ClipDataset, model: nn.Module) -> Tensor:
+def usual_cuts(dataset: ClipDataset, model: RFCnet) -> Tensor:
     """The median of `true_cuts` over all frames of a dataset with labels, for the regions of an RFCnet: `[cuts]`."""
-    regions = len(model.backbone.after[str(model.stages[0])][0].partition.band_of)
+    regions = next(len(module.band_of) for module in model.modules() if isinstance(module, Partition))
     found = [true_cuts(dataset[row]["parts"], regions).flatten(0, 1) for row in range(len(dataset))]
     return torch.cat(found).nanmedian(0).values
 
 
-def cut_errors(model: nn.Module, frames: Tensor, parts: Tensor, usual: Tensor) -> Values:
+def cut_errors(model: RFCnet, frames: Tensor, parts: Tensor, usual: Tensor) -> Values:
     """RFCnet: mean distance of its cuts from the true ones, as a share of height (the column: of width).
 
     usual: of `usual_cuts`, the same cut for everybody. A map is cut between two of its rows: the usual cut is the nearest of those, and so
     is, of each true cut, the "best possible"."""
-    found = {}
+    found: Values = {}
     for stage, regions in by_stage(inside(model, frames), "regions").items():
         R, h, w = regions.shape[2:]
         true, cut = true_cuts(parts, R), cuts_of(regions)  # [n, T, cuts]
@@ -73,7 +74,7 @@ def cut_errors(model: nn.Module, frames: Tensor, parts: Tensor, usual: Tensor) -
     return found
 
 
-def feature_completion(model: nn.Module, frames: Tensor, parts: Tensor | None = None) -> Values:
+def feature_completion(model: RFCnet, frames: Tensor, parts: Tensor | None = None) -> Values:
     """RFCnet: is what a block makes of hidden regions nearer to what it makes of them when they are seen?
 
     Each third in turn is covered by plain grey in the middle half of a clip's steps. Distance of the features there from those of the
@@ -81,7 +82,8 @@ def feature_completion(model: nn.Module, frames: Tensor, parts: Tensor | None = 
     T, H = frames.shape[1], frames.shape[3]
     steps = slice(T // 4, T // 4 + max(1, T // 2))
     grey = ((COVER - torch.tensor(MEAN)) / torch.tensor(STD))[:, None, None]
-    clean, found = _around_blocks(model, frames), {}
+    clean = _around_blocks(model, frames)
+    found: Values = {}
     for number, third in enumerate(THIRDS):
         covered = frames.clone()
         covered[:, steps, :, slice(*third_edges(H)[number : number + 2])] = grey
@@ -95,11 +97,11 @@ def feature_completion(model: nn.Module, frames: Tensor, parts: Tensor | None = 
     return found
 
 
-def _around_blocks(model: nn.Module, frames: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+def _around_blocks(model: RFCnet, frames: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
     """Maps `[n, T, C, h, w]` in front of and behind the RFC block of each stage."""
     found: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def keep(stage: int) -> Callable:
+    def keep(stage: int) -> Callable[..., None]:
         return lambda _block, given, out: found.update({stage: (given[0].float().cpu(), out.float().cpu())})
 
     with hooked({model.backbone.after[str(stage)][0]: keep(stage) for stage in model.stages}):

@@ -5,7 +5,7 @@ there is known. Our reading of VRSTC, see `reidlib.repairing`.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,10 +16,11 @@ import torch
 
 from reidlib.analysis.video_profile import Profile, Values, area_under_curve
 from reidlib.completion import region_scores_of
-from reidlib.datasets import walkers
+from reidlib.datasets import TrackletStore, walkers
 from reidlib.datasets.frames import video_of
 from reidlib.datasets.pixels import nearest_others, to_pixels
 from reidlib.models.layers.occlusion import THIRDS, occluded, third_edges
+from reidlib.models.stcnet import STCnet
 from reidlib.repairing import Repairing, TrackletViews, hole_inputs, localise, repair
 
 LEVELS = 127.5  # grey levels in one unit of pixels in [-1, 1]
@@ -52,7 +53,7 @@ def cover_third(video: np.ndarray, key: str, seed: int = 0) -> Probe:
     return Probe(covered, video, hidden)
 
 
-def probe_values(repairing: Repairing, store, index: pd.DataFrame) -> dict[str, Profile]:
+def probe_values(repairing: Repairing, store: TrackletStore, index: pd.DataFrame) -> dict[str, Profile]:
     """What becomes of the covered tracklets of `index`: "firing" and "completion", a value per tracklet.
 
     firing: share of thirds that the localiser calls hidden, of those that are covered, of the others, and of the untouched video; and the
@@ -86,16 +87,15 @@ def _firing(repairing: Repairing, probe: Probe) -> dict[tuple[str, str], float]:
     }
 
 
-def _errors(repairing: Repairing, net: torch.nn.Module, probe: Probe) -> dict[tuple[str, str], float]:
+def _errors(repairing: Repairing, net: STCnet, probe: Probe) -> dict[tuple[str, str], float]:
     settings, chosen = repairing.completion, np.flatnonzero(probe.hidden.any(1))
     frames, mask, *around = hole_inputs(probe.covered, probe.hidden, chosen, settings)
     clear_around = hole_inputs(probe.covered, probe.hidden, chosen, replace(settings, neighbours="visible"))[2:]
     with torch.inference_mode():
         first, final = net(frames, mask, *around)
         _, from_clear = net(frames, mask, *clear_around)
-    clear = ~probe.hidden.any(1)
-    beside = [nearest_others(t, clear) for t in chosen]
-    nearest = [min(pair, key=lambda other, t=t: abs(other - t)) for t, pair in zip(chosen, beside, strict=True)]
+    clear = np.logical_not(probe.hidden.any(1))
+    nearest = [_nearer(t, nearest_others(t, clear)) for t in chosen.tolist()]
     made = {
         "STCnet, final": final,
         "STCnet, final, from clear frames": from_clear,
@@ -108,15 +108,20 @@ def _errors(repairing: Repairing, net: torch.nn.Module, probe: Probe) -> dict[tu
     return {("error in covered thirds", who): LEVELS * float((one - truth)[holes].abs().mean()) for who, one in made.items()}
 
 
-def probe_views(repairing: Repairing, store, key: str) -> tuple[TrackletViews, Probe]:
+def _nearer(t: int, others: Iterable[int]) -> int:
+    return min(others, key=lambda other: abs(other - t))
+
+
+def probe_views(repairing: Repairing, store: TrackletStore, key: str) -> tuple[TrackletViews, Probe]:
     """A covered tracklet as `Repairing.views` shows one, its covered thirds completed, whatever the localiser says of them."""
     probe = cover_third(video_of(store, key), key)
     chosen, settings = np.flatnonzero(probe.hidden.any(1)), repairing.completion
     scores = localise(repairing.guider, probe.covered, repairing.run.clips.size)
-    inputs = hole_inputs(probe.covered, probe.hidden, chosen, settings)
+    frames, mask, previous, following = hole_inputs(probe.covered, probe.hidden, chosen, settings)
     net = copy.deepcopy(repairing.stcnet).to("cpu")
     repaired = repair(net, probe.covered, probe.hidden, settings)
-    return TrackletViews(scores, probe.hidden, chosen, *inputs, net.inner_views(*inputs), repaired), probe
+    completion = net.inner_views(frames, mask, previous, following)
+    return TrackletViews(scores, probe.hidden, chosen, frames, mask, previous, following, completion, repaired), probe
 
 
 def found_hidden(repairing: Repairing, index: pd.DataFrame) -> pd.DataFrame:
@@ -140,7 +145,7 @@ def firing_by_cover(repairing: Repairing, index: pd.DataFrame, cover: Callable[[
     return Profile(np.arange(len(index)), _joined(lines))
 
 
-def walkers_cover(store, key: str) -> np.ndarray:
+def walkers_cover(store: TrackletStore, key: str) -> np.ndarray:
     """What stands in front of a walker, in shares of every third, as the renderer knows it: `[T, 3]`."""
     settings = walkers.settings_of(store, "what stands in front of this store's people cannot be drawn")
     return cover_shares(walkers.part_map(settings, *walkers.place_of(key)) == IN_FRONT)

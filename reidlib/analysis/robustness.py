@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -55,7 +55,7 @@ class Robustness:
     come from drawing people anew.
     """
 
-    def __init__(self, experiment: Experiment):
+    def __init__(self, experiment: Experiment) -> None:
         self.experiment, self.people = experiment, experiment.query_people()
         self._precisions: dict[tuple[str, Condition], np.ndarray] = {}
         self._modalities: dict[str, tuple[str, ...]] = {}
@@ -187,6 +187,6 @@ def readable(scores: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[list(dict.fromkeys(table["video"])), list(dict.fromkeys(table["title"]))].rename_axis(columns=None).fillna("–")
 
 
-def _video(line) -> str:
+def _video(line: Any) -> str:  # a row of `itertuples`
     condition = Condition(line.kind, line.severity, line.events)
     return condition.words + (", events of it" if condition.changes_events else "")

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 import pandas as pd
-from torch import nn
 
 from reidlib.ablations import row
 from reidlib.analysis.comparison import reference_of, title
@@ -13,7 +12,8 @@ from reidlib.analysis.samples import spread_rows
 from reidlib.datasets import ClipSettings
 from reidlib.evaluation import embed
 from reidlib.experiment import Experiment
-from reidlib.models import NeuronSettings, build_model, record_firing_rates, spiking_layers
+from reidlib.losses import ReidLoss
+from reidlib.models import NeuronSettings, ReidModel, build_model, record_firing_rates, spiking_layers
 from reidlib.models.s3ce_net import SSAM, SamplingSettings
 from reidlib.training import TrainSettings
 
@@ -49,13 +49,13 @@ def describe_run(experiment: Experiment, name: str) -> dict[tuple[str, str], str
     return facts | _plain("clips", run.clips) | _plain("training", run.train) | start | batch | _plain("training", run.train.loss)
 
 
-def _plain(part: str, settings) -> dict[tuple[str, str], str]:
+def _plain(part: str, settings: ClipSettings | TrainSettings | ReidLoss) -> dict[tuple[str, str], str]:
     """The fields of a settings dataclass, as they are named and written for readers."""
     shown = [field.name for field in fields(settings) if field.name not in _HIDDEN]
     return {(part, _LABELS.get(name, name.replace("_", " "))): _text(getattr(settings, name)) for name in shown}
 
 
-def _text(value) -> str:
+def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return " × ".join(str(item) for item in value) if isinstance(value, tuple | list) else str(value)
@@ -67,7 +67,7 @@ def _neuron(settings: NeuronSettings) -> str:
     return f"{settings.kind.upper()}{leak}, threshold {settings.threshold:g}{reset}, ATan surrogate alpha {settings.alpha:g}"
 
 
-def _attention(model: nn.Module) -> str:
+def _attention(model: ReidModel) -> str:
     found = {name.rpartition(".")[2]: module for name, module in model.named_modules() if isinstance(module, SSAM)}
     if not found:
         return "none"
@@ -172,8 +172,8 @@ def layer_label(layer: str) -> str:
     if match := re.fullmatch(r"event_branch\.spiking\.(\d+)\.\d+", layer):
         return f"spiking layer {int(match[1]) + 1}"
     if match := re.fullmatch(r"backbone\.after\.(\d+)\.(?:part_neurons\.)?(\w+?)(?:_neuron)?", layer):
-        what = {"qkv": "Q, K, V", "spatial": "spatial part", "temporal": "temporal part", "project": "output"}
-        return f"SSAM {match[1]}, {what.get(match[2], match[2])}"
+        parts = {"qkv": "Q, K, V", "spatial": "spatial part", "temporal": "temporal part", "project": "output"}
+        return f"SSAM {match[1]}, {parts.get(match[2], match[2])}"
     return layer
 
 

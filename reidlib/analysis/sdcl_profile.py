@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.metrics import bootstrap_interval, paired_difference
 from reidlib.models.layers.nearest_events import NearestEvents, find_nearest
-from reidlib.models.sdcl import MODALITIES, InnerViews
+from reidlib.models.sdcl import MODALITIES, SDCL, InnerViews
 
 DIRECTIONS = {"e2f": "events to frames", "f2e": "frames to events"}
 MEASURES = ("with events", "whole picture", "reached", "channels")
 _LAYERS = ("input", "spiking", "mapping")
 
 
-def views(model: nn.Module, clip: dict[str, Tensor]) -> InnerViews:
+def views(model: SDCL, clip: dict[str, Tensor]) -> InnerViews:
     """`model.inner_views` of a batch of clips, on the CPU wherever the model lives."""
     device = next(model.parameters()).device
     found = model.inner_views(**{name: clip[name].to(device) for name in model.modalities})
@@ -63,12 +63,19 @@ class InnerProfile:
     outside: dict[str, np.ndarray]
 
 
-def inner_profile(model: nn.Module, batches: Iterable[dict]) -> InnerProfile:
+def inner_profile(model: SDCL, batches: Iterable[dict]) -> InnerProfile:
     """Summarise what SDCL does with batches of clips that hold frames and events (`datasets.eval_batches`)."""
     parts = [_measured(views(model, batch), batch) for batch in batches]
     if not parts:
         raise ValueError("no clips: there is nothing to look into")
-    return InnerProfile(**{name: _joined([part[name] for part in parts]) for name in parts[0]})
+    return InnerProfile(
+        owners=_joined([part["owners"] for part in parts]),
+        activity={measure: _joined_by_name([part["activity"][measure] for part in parts]) for measure in MEASURES},
+        ninth=_joined([part["ninth"] for part in parts]),
+        regular=_joined([part["regular"] for part in parts]),
+        distance=_joined_by_name([part["distance"] for part in parts]),
+        outside=_joined_by_name([part["outside"] for part in parts]),
+    )
 
 
 def _measured(seen: InnerViews, batch: dict) -> dict:
@@ -80,17 +87,18 @@ def _measured(seen: InnerViews, batch: dict) -> dict:
     return {"owners": batch["owner"], "activity": activity, "ninth": ninth, "regular": regular, "distance": distance, "outside": outside}
 
 
-def _joined(values: list):
-    """A list of tensors, or of dicts of them, as one array, or a dict of arrays."""
-    if isinstance(values[0], dict):
-        return {key: _joined([value[key] for value in values]) for key in values[0]}
-    return torch.cat(values).numpy()
+def _joined(parts: list[Tensor]) -> np.ndarray:
+    return torch.cat(parts).numpy()
+
+
+def _joined_by_name(parts: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
+    return {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
 
 def _activity(maps: dict[str, Tensor], mask: Tensor, nearest: NearestEvents) -> dict[str, dict[str, Tensor]]:
     """measure -> layer -> `[B]`."""
     found: dict[str, dict[str, Tensor]] = {measure: {} for measure in MEASURES}
-    reached = None  # which rows of `nearest` (positions with events) a spike has come to, [N]
+    reached = torch.zeros(len(nearest.places), dtype=torch.bool)  # which rows of `nearest` (positions with events) a spike has come to, [N]
     count = mask.sum((1, 2, 3))
     for name, x in {"input": mask[:, :, None], **maps}.items():
         if not name.startswith(_LAYERS):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.analysis.comparison import title
 from reidlib.analysis.robustness import Condition, conditions
@@ -21,7 +21,8 @@ from reidlib.evaluation import embed
 from reidlib.experiment import Experiment
 from reidlib.metrics import paired_difference
 from reidlib.models.layers.nearest_events import GRID
-from reidlib.models.sdcl import InnerViews
+from reidlib.models.psta import PSTA
+from reidlib.models.sdcl import SDCL, InnerViews
 
 GIVERS = {"e2f": "events", "f2e": "frames"}
 STREAMS = ("PSTA\n(no events)", "SDCL before\nthe exchange", "SDCL after\nthe exchange")
@@ -38,7 +39,7 @@ def first_clip(
 
 def pictures(frames: Tensor) -> np.ndarray:
     """The network's frames `[..., 3, H, W]` as they can be looked at: RGB from 0 to 1, `[..., H, W, 3]`."""
-    return np.clip(np.moveaxis(frames.numpy(), -3, -1) * np.float32(STD) + np.float32(MEAN), 0, 1)
+    return np.clip(np.moveaxis(frames.numpy(), -3, -1) * np.array(STD, np.float32) + np.array(MEAN, np.float32), 0, 1)
 
 
 def energy(maps: dict[str, Tensor]) -> dict[str, np.ndarray]:
@@ -46,7 +47,7 @@ def energy(maps: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: values.abs().mean(2).numpy() for name, values in maps.items()}
 
 
-def clip_rows(model: nn.Module, clip: dict[str, Tensor], steps: int = 4) -> dict[str, dict[str, np.ndarray]]:
+def clip_rows(model: SDCL, clip: dict[str, Tensor], steps: int = 4) -> dict[str, dict[str, np.ndarray]]:
     """The first clip of the batch for `plots.inner.map_grid`: a row for each of at most `steps` steps, evenly spread, with the frame, the
     events and the map (`energy`) of every layer."""
     maps, shown = energy(views(model, clip).maps), pictures(clip["frames"][0])
@@ -116,8 +117,8 @@ def sampling_panels(seen: InnerViews, clip: dict[str, Tensor], step: int, count:
 
 
 def degraded_rows(
-    sdcl: nn.Module,
-    psta: nn.Module,
+    sdcl: SDCL,
+    psta: PSTA,
     store: TrackletStore,
     index: pd.DataFrame,
     settings: ClipSettings,

@@ -42,7 +42,7 @@ def shown_systems(experiment: Experiment, systems: Sequence[str], notebook: str,
 
 
 def _end(experiment: Experiment, why: list[str], notebook: str, title: str) -> None:
-    about = {"dataset": experiment.dataset, "preset": experiment.preset, "seed": experiment.seed}
-    record(experiment.output_dir, notebook, title=title, notes=why, **about)
+    dataset, preset, seed = experiment.dataset, experiment.preset, experiment.seed
+    record(experiment.output_dir, notebook, title=title, notes=why, dataset=dataset, preset=preset, seed=seed)
     display(Markdown(f"{' '.join(why)} The cells below do nothing (after a change of METHOD: restart the kernel)."))
     get_ipython().input_transformers_cleanup.append(lambda lines: [])

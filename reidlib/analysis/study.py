@@ -4,6 +4,7 @@
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -56,12 +57,12 @@ def publish_finished(experiment: Experiment, folder: str | Path, readme: str | P
     tables = {"scores": scores, "means": means, "differences": differences}
     conditions = _robustness(experiment, names, folder) if system.name == "sdcl" and set(system.main) <= set(names) else {}
     for name, table in (tables | conditions).items():
-        write_atomically(folder / f"{name}.csv", lambda path, table=table: table.round(4).to_csv(path, index=False))
+        write_atomically(folder / f"{name}.csv", partial(table.round(4).to_csv, index=False))
     _figures(scores, differences, folder)
-    found = [*verdicts(differences), *(robustness.sentences(conditions["claims"]) if conditions else [])]
-    write_text(folder / "README.md", _page(experiment, names, means, differences, found, bool(conditions)))
+    claims = [*verdicts(differences), *(robustness.sentences(conditions["claims"]) if conditions else [])]
+    write_text(folder / "README.md", _page(experiment, names, means, differences, claims, bool(conditions)))
     if readme is not None:
-        insert_between(readme, marks(system), _summary(experiment, means, found))
+        insert_between(readme, marks(system), _summary(experiment, means, claims))
     return names
 
 

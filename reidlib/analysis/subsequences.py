@@ -7,26 +7,29 @@ like the whole. Here the same subsequences are embedded at test time, with any o
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from reidlib.datasets import ClipDataset, ClipSettings, TrackletStore, eval_batches
 from reidlib.evaluation import rank_protocol
 from reidlib.experiment import Experiment
 from reidlib.metrics import bootstrap_interval, paired_difference
-from reidlib.models import SamplingSettings
+from reidlib.models import ReidModel, SamplingSettings
 from reidlib.models.layers.spiking_resnet import pool_positions
-from reidlib.models.s3ce_net import sample_subsequences
+from reidlib.models.s3ce_net import S3CENet, sample_subsequences
 
 WHOLE = "whole"
 
 
 def subsequence_embeddings(
-    model: nn.Module, store: TrackletStore, index: pd.DataFrame, clips: ClipSettings, sampling: SamplingSettings, batch: int = 64
+    model: ReidModel, store: TrackletStore, index: pd.DataFrame, clips: ClipSettings, sampling: SamplingSettings, batch: int = 64
 ) -> dict[str, np.ndarray]:
     """Unit embeddings `[N, D]` of the whole tracklets ("whole", as `evaluation.embed`) and of each subsequence of the last map, by name."""
+    if not isinstance(model, S3CENet):
+        raise ValueError(
+            f"subsequences are cut from the last map of an S3CE-Net or of a network built like it, not of a {type(model).__name__}"
+        )
     device = next(model.parameters()).device
     names = [WHOLE, *part_names(sampling)]
-    sums: np.ndarray | None = None
+    sums = np.zeros((len(index), len(names), model.neck.norm.num_features))  # [N, parts, D]
     model.eval()
     with torch.inference_mode():
         for clip_batch in eval_batches(ClipDataset(store, index, clips, train=False), batch):
@@ -34,7 +37,6 @@ def subsequence_embeddings(
             features = [pool_positions(last, model.pooling).mean(0), *sample_subsequences(last, sampling, model.pooling)]
             features = [model.neck(one)[0] for one in features] if model.embedding == "neck" else features
             vectors = torch.stack(features, 1).float().cpu().numpy()  # [B, parts, D]
-            sums = np.zeros((len(index), *vectors.shape[1:])) if sums is None else sums
             np.add.at(sums, clip_batch["owner"].numpy(), vectors)
     sums = (sums / np.maximum(np.linalg.norm(sums, axis=2, keepdims=True), 1e-12)).astype(np.float32)
     return {name: sums[:, i] for i, name in enumerate(names)}
@@ -100,7 +102,8 @@ def stfs_effect(experiment: Experiment, scores: pd.DataFrame, pairs: dict[str, s
         for part in dict.fromkeys(scores["part"]):
             line = {"with": row, "without": reference, "part": part}
             for what, label in (("similarity", "similarity"), ("average precision", "mAP")):
-                interval = paired_difference(*(values.loc[(name, part), what] for name in (row, reference)), groups=groups[what], seed=seed)
+                ours, other = (values.loc[(name, part), what] for name in (row, reference))
+                interval = paired_difference(ours, other, groups=groups[what], seed=seed)
                 line |= {label: interval.mean, f"{label} low": interval.low, f"{label} high": interval.high}
             found.append(line)
     return pd.DataFrame(found)

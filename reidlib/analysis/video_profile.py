@@ -3,7 +3,7 @@
 All intervals (95 %) come from drawing people anew. What is measured of each system is in `video_measures` and `region_measures`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -17,11 +17,18 @@ from torch import Tensor, nn
 from reidlib.analysis.sdcl_profile import interval_over_people
 from reidlib.datasets import ClipDataset
 from reidlib.datasets.frames import UNKNOWN
+from reidlib.models import ReidModel
+from reidlib.models.bicnet_tks import BiCnetTKS
+from reidlib.models.ianet import IANet
 from reidlib.models.layers.part_maps import PARTS
+from reidlib.models.rfcnet import RFCnet
+from reidlib.models.tclnet import TCLNet
+from reidlib.models.vrstc import VRSTC
 
 BODY = ("person", *PARTS)  # what is found in labels of body parts: all of them together, then each
 USUAL, BEST = "usual place", "best possible"
 
+VideoSystem = IANet | TCLNet | RFCnet | BiCnetTKS | VRSTC
 #: (what is measured, of what) -> a value per clip, NaN where there is none.
 Values = dict[tuple[str, str], np.ndarray]
 
@@ -33,7 +40,7 @@ class Profile(NamedTuple):
     values: Values
 
 
-def over_clips(measure: Callable[..., Values], model: nn.Module, dataset: ClipDataset, **context) -> Profile:
+def over_clips(measure: Callable[..., Values], model: ReidModel, dataset: ClipDataset, **context: object) -> Profile:
     """`measure(model, frames, parts, **context)` of the clips of every tracklet: frames `[n, T, 3, H, W]`, parts uint8 `[n, T, H, W]` or
     None where the dataset has no labels. ValueError for a dataset without clips."""
     found, owners = [], []
@@ -46,9 +53,9 @@ def over_clips(measure: Callable[..., Values], model: nn.Module, dataset: ClipDa
     return Profile(np.array(owners), {key: np.concatenate([part[key] for part in found]) for key in found[0]})
 
 
-def inside(model: nn.Module, frames: Tensor) -> dict[str, Tensor]:
+def inside(model: VideoSystem, frames: Tensor) -> dict[str, Tensor]:
     """What a video system shows of clips `[n, T, 3, H, W]`, on the CPU; see its `inner_views` (VRSTC: `attention`)."""
-    look = model.inner_views if hasattr(model, "inner_views") else model.attention
+    look = model.attention if isinstance(model, VRSTC) else model.inner_views
     return {name: value.float().cpu() for name, value in look(frames=frames.to(next(model.parameters()).device)).items()}
 
 
@@ -61,7 +68,7 @@ def by_stage(seen: dict[str, Tensor], name: str) -> dict[int, Tensor]:
 
 
 @contextmanager
-def hooked(hooks: dict[nn.Module, Callable]) -> Iterator[None]:
+def hooked(hooks: Mapping[nn.Module, Callable]) -> Iterator[None]:
     """Forward hooks on modules, taken off again."""
     handles = [module.register_forward_hook(hook) for module, hook in hooks.items()]
     try:
@@ -85,10 +92,10 @@ def usual_places(dataset: ClipDataset) -> Tensor:
     """How often each pixel shows the person and each part, over all frames of a dataset with labels: `[5, H, W]`, in the order of `BODY`.
 
     The best guess of one who has not looked at the picture: a map that is to mean something must agree better with the truth."""
-    seen, known = 0.0, 0.0
+    seen, known = torch.zeros(()), torch.zeros(())
     for row in range(len(dataset)):
         parts = dataset[row]["parts"]
-        share, there = body_shares(parts, parts.shape[2:])
+        share, there = body_shares(parts, (parts.shape[2], parts.shape[3]))
         seen, known = seen + share.sum((0, 1)), known + there.sum((0, 1))
     return seen / known.clamp_min(1)
 
@@ -109,15 +116,15 @@ def agreement(maps: dict[str, Tensor], parts: Tensor, usual: Tensor, of: str, wh
 
     To compare: the `usual_places` at the maps' resolution, and the best that is possible at it, the true share of each position.
     where: follows the name in what is measured."""
-    found = {}
+    found: Values = {}
     for name, values in maps.items():
-        k, size = BODY.index(name), values.shape[-2:]
+        k, size = BODY.index(name), (values.shape[-2], values.shape[-1])
         share, known = body_shares(parts, size)
         person, other = share[:, :, k], known[:, :, 0] - share[:, :, k]  # [n, T, h, w]
         guess = F.interpolate(usual[None], size, mode="area")[0, k].expand_as(values)
         for who, scores in ((of, values), (USUAL, guess), (BEST, person / known[:, :, 0].clamp_min(1e-6))):
-            rows = (one.flatten(1).double().numpy() for one in (scores, person, other.clamp_min(0)))
-            found[f"{name}{where}", who] = area_under_curve(*rows)
+            score, inner, outer = (one.flatten(1).double().numpy() for one in (scores, person, other.clamp_min(0)))
+            found[f"{name}{where}", who] = area_under_curve(score, inner, outer)
     return found
 
 

@@ -3,18 +3,28 @@
 Averages over many clips are in `video_profile` and `video_measures`. The systems are our readings of R. Hou's papers and thesis.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidlib.analysis.sdcl_views import pictures
 from reidlib.analysis.video_measures import dao_places
 from reidlib.analysis.video_profile import by_stage, inside
+from reidlib.models.bicnet_tks import BiCnetTKS
+from reidlib.models.ianet import IANet
 from reidlib.models.layers.part_maps import PARTS
+from reidlib.models.rfcnet import RFCnet
+from reidlib.models.tclnet import TCLNet
+from reidlib.models.vrstc import VRSTC
 from reidlib.repairing import TrackletViews
 
+if TYPE_CHECKING:
+    from reidlib.plots.video import Cell
+
 #: Row label -> column label -> what stands there: see `plots.video.view_grid`.
-Rows = dict[str, dict[str, object]]
+Rows = dict[str, dict[str, "Cell"]]
 
 
 def spread_steps(total: int, count: int) -> list[int]:
@@ -22,7 +32,7 @@ def spread_steps(total: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
 
 
-def part_rows(model: nn.Module, item: dict, steps: int = 4) -> Rows:
+def part_rows(model: IANet, item: dict, steps: int = 4) -> Rows:
     """IANet: a row per step of the first clip of `item` ("frames" `[n, T, 3, H, W]`, "parts" `[n, T, H, W]` where known): the frame, the
     true parts and STIA's map of each part."""
     frames, shown = _first(item)
@@ -37,7 +47,7 @@ def part_rows(model: nn.Module, item: dict, steps: int = 4) -> Rows:
     }
 
 
-def erasing_rows(model: nn.Module, item: dict, steps: int = 4) -> Rows:
+def erasing_rows(model: TCLNet, item: dict, steps: int = 4) -> Rows:
     """TCLNet: the first steps of a clip, whose learners take turns: the frame with the outline of what is erased of it, the gate that
     what earlier learners used puts on the map (1: even; see `SaliencyErasing`), and TSB's weights from the clip's first frame (1: even)."""
     frames, shown = _first(item)
@@ -57,13 +67,14 @@ def _has(seen: dict[str, Tensor]) -> bool:
     return any(name.startswith("memory") for name in seen)
 
 
-def region_rows(model: nn.Module, item: dict, steps: int = 4) -> Rows:
+def region_rows(model: RFCnet, item: dict, steps: int = 4) -> Rows:
     """RFCnet: a row per step: the true parts, then for every stage with a block the frame with the outlines of its regions, the
     foreground, and the norm of the completed features."""
     frames, shown = _first(item)
-    seen, rows = inside(model, frames), {}
+    seen = inside(model, frames)
+    rows: Rows = {}
     for t in spread_steps(len(shown), steps):
-        row = {"frame": shown[t]} | _true_parts(item, t)
+        row: dict[str, Cell] = {"frame": shown[t]} | _true_parts(item, t)
         for stage, regions in by_stage(seen, "regions").items():
             row[f"regions\n(stage {stage})"] = (shown[t], 1 + regions[0, t].argmax(0).int().numpy())
             for name in ("foreground", "completed"):
@@ -73,14 +84,14 @@ def region_rows(model: nn.Module, item: dict, steps: int = 4) -> Rows:
     return rows
 
 
-def non_local_rows(model: nn.Module, item: dict, steps: int = 4) -> Rows:
+def non_local_rows(model: VRSTC, item: dict, steps: int = 4) -> Rows:
     """VRSTC: a row per step: the frame, and how much the clip looks at each position of it (1: even)."""
     frames, shown = _first(item)
     maps = {f"looked at\n(stage {stage})": _relative(one[0], "clip") for stage, one in by_stage(inside(model, frames), "non_local").items()}
     return {f"step {t + 1}": {"frame": shown[t]} | {name: one[t] for name, one in maps.items()} for t in spread_steps(len(shown), steps)}
 
 
-def scale_rows(model: nn.Module, item: dict) -> Rows:
+def scale_rows(model: BiCnetTKS, item: dict) -> Rows:
     """BiCnet-TKS: the big frame of the clip's first group and the small ones behind it, each with DAO's attention (1: even)."""
     frames, shown = _first(item)
     return {
@@ -94,12 +105,13 @@ def scale_rows(model: nn.Module, item: dict) -> Rows:
 def repair_rows(views: TrackletViews, truth: np.ndarray | None = None, steps: int = 4) -> Rows:
     """VRSTC: frames of a tracklet with hidden thirds: with their outline, without them, both completions, where the temporal generator
     looks in the frames before and after (1: even), and, where it is known, what was hidden (`truth`, the video uint8)."""
-    made, rows = views.completion, {}
+    made = views.completion
+    rows: Rows = {}
     masks = views.mask.expand_as(views.frames)
     for i in spread_steps(len(views.chosen), steps):
         t = views.chosen[i]
         hidden = (views.mask[i, 0].int() + torch.zeros(1, 2, dtype=torch.int32)).numpy()  # [H, 2]
-        row = {
+        row: dict[str, Cell] = {
             "frame and\nhidden thirds": (_colours(views.frames[i]), hidden),
             "what STCnet\nis given": _colours(views.frames[i].masked_fill(masks[i], 0.0)),
             "first\ncompletion": _colours(made.spatial[i]),

@@ -6,6 +6,7 @@ pooling of spikes, "did any of the nine fire?", an average followed by an IF neu
 """
 
 import copy
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from reidlib.exporting.needed import needed
 from reidlib.files import write_atomically
-from reidlib.models import spiking_layers
+from reidlib.models import ReidModel, spiking_layers
 from reidlib.models.layers.spiking import IFNode, LIFNode
 from reidlib.models.s3ce_net import S3CENet
 from reidlib.models.sdcl import SDCL
@@ -37,7 +38,7 @@ class NirExport:
     differing: float
 
 
-def nir_parts(model: nn.Module, stages: int = 4) -> tuple[nn.Sequential, dict[str, str]]:
+def nir_parts(model: ReidModel, stages: int = 4) -> tuple[nn.Sequential, dict[str, str]]:
     """The chain of a network's modules that a NIR graph can hold, and what it leaves out (name -> why).
 
     S3CE-Net: stem and stages 1 to `stages`, up to the map before an SSAM that stands behind the last of them. SDCL: the spiking layers
@@ -59,7 +60,7 @@ def nir_parts(model: nn.Module, stages: int = 4) -> tuple[nn.Sequential, dict[st
     return chain, left_out
 
 
-def reachable_stages(model: nn.Module) -> int:
+def reachable_stages(model: ReidModel) -> int:
     """The last stage that a graph of this S3CE-Net can reach from its input; for other networks, where nothing is cut, 4."""
     return min(map(int, model.backbone.after), default=4) if isinstance(model, S3CENet) else 4
 
@@ -96,7 +97,7 @@ def _event_layers(model: SDCL) -> tuple[nn.Sequential, dict[str, str]]:
     return chain, left_out | {"head": "its units are ReLU, and its relations products of maps"}
 
 
-def to_nir(model: nn.Module, path: str | Path, example: Tensor, stages: int = 4, dt: float = _TIME_SCALE) -> NirExport:
+def to_nir(model: ReidModel, path: str | Path, example: Tensor, stages: int = 4, dt: float = _TIME_SCALE) -> NirExport:
     """Write what NIR can hold of a spiking network, read the file back, run both on `example`, and say what is in it and what is not.
 
     example: event frames `[B, T, 2, H, W]`; the graph is for their size. stages: see `nir_parts`. dt: seconds per step, which NIR's time
@@ -149,7 +150,7 @@ def _converted(chain: nn.Sequential) -> tuple[fx.GraphModule, dict[str, str]]:
         module = made.get_submodule(node.target)
         if isinstance(module, nn.BatchNorm2d):
             conv = node.args[0]
-            made.set_submodule(conv.target, fuse_conv_bn_eval(made.get_submodule(conv.target), module))
+            made.set_submodule(conv.target, fuse_conv_bn_eval(_convolution(made, conv.target), module))
             node.replace_all_uses_with(conv)
             graph.erase_node(node)
             expressed[node.target] = f"part of {conv.target}"
@@ -165,10 +166,18 @@ def _converted(chain: nn.Sequential) -> tuple[fx.GraphModule, dict[str, str]]:
     return made, expressed
 
 
+def _convolution(made: fx.GraphModule, name: str) -> nn.Conv2d:
+    found = made.get_submodule(name)
+    if not isinstance(found, nn.Conv2d):
+        raise ValueError(f"{name} is a {type(found).__name__}: a BatchNorm behind anything but a convolution has no counterpart in NIR")
+    return found
+
+
 def _any_spike(pool: nn.MaxPool2d) -> nn.Sequential:
     """Max pooling of spikes 0 and 1: their average over the window, and a neuron that half of one spike makes fire."""
     average = layer.AvgPool2d(pool.kernel_size, pool.stride, pool.padding, step_mode="m")
-    return nn.Sequential(average, neuron.IFNode(v_threshold=0.5 / pool.kernel_size**2, v_reset=0.0, step_mode="m"))
+    area = pool.kernel_size**2 if isinstance(pool.kernel_size, int) else math.prod(pool.kernel_size)
+    return nn.Sequential(average, neuron.IFNode(v_threshold=0.5 / area, v_reset=0.0, step_mode="m"))
 
 
 def _plain(node: neuron.BaseNode) -> neuron.BaseNode:

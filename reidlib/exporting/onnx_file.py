@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from reidlib.exporting.needed import needed
 from reidlib.files import write_atomically
-from reidlib.models import spiking_layers
+from reidlib.models import ReidModel, spiking_layers
 
 TOLERANCE = 1e-4  # of every component of a unit embedding; onnxruntime folds BatchNorm into convolutions, which rounds elsewhere
 
@@ -23,7 +23,7 @@ TOLERANCE = 1e-4  # of every component of a unit embedding; onnxruntime folds Ba
 class _Embedding(nn.Module):
     """The network with its inputs in order in place of names."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: ReidModel) -> None:
         super().__init__()
         self.model = model
 
@@ -32,7 +32,7 @@ class _Embedding(nn.Module):
 
 
 def to_onnx(
-    model: nn.Module, path: str | Path, example: Mapping[str, Tensor], notes: Mapping[str, str] | None = None, tolerance: float = TOLERANCE
+    model: ReidModel, path: str | Path, example: Mapping[str, Tensor], notes: Mapping[str, str] | None = None, tolerance: float = TOLERANCE
 ) -> float:
     """Write a network's way from clips to embeddings as one ONNX file, and return the largest difference from torch.
 
@@ -67,7 +67,7 @@ def to_onnx(
     return largest
 
 
-def _check(model: nn.Module, example: Mapping[str, Tensor]) -> None:
+def _check(model: ReidModel, example: Mapping[str, Tensor]) -> None:
     spiking = spiking_layers(model)
     if spiking:
         raise ValueError(
@@ -78,12 +78,12 @@ def _check(model: nn.Module, example: Mapping[str, Tensor]) -> None:
         raise ValueError(f"the example holds {sorted(example)}, this model takes {' and '.join(model.modalities)}")
 
 
-def _exported(model: nn.Module, inputs: dict[str, Tensor]) -> "torch.onnx.ONNXProgram":
+def _exported(model: _Embedding, inputs: dict[str, Tensor]) -> "torch.onnx.ONNXProgram":
     if len(next(iter(inputs.values()))) < 2:  # torch.export takes a dimension of 1 for a fixed one
         inputs = {name: torch.cat([x, x]) for name, x in inputs.items()}
     batch = torch.export.Dim("batch")
     with contextlib.redirect_stdout(io.StringIO()):  # its progress in four steps
-        return torch.onnx.export(
+        program = torch.onnx.export(
             model,
             tuple(inputs.values()),
             dynamo=True,
@@ -92,6 +92,9 @@ def _exported(model: nn.Module, inputs: dict[str, Tensor]) -> "torch.onnx.ONNXPr
             dynamic_shapes={"inputs": tuple({0: batch} for _ in inputs)},
             verbose=False,
         )
+    if program is None:  # the exporter of traces, which dynamo=True turns off, writes a file and returns nothing
+        raise RuntimeError("torch.onnx.export returned no program: is this a torch whose dynamo=True means something else?")
+    return program
 
 
 def _difference(model: nn.Module, path: Path, inputs: dict[str, Tensor]) -> float:

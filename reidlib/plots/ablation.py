@@ -1,12 +1,15 @@
 """Figures of ablations: paired differences with intervals, and the spread over seeds."""
 
+from collections.abc import Callable
+
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from .style import BLUE, GREEN, GREY, VERMILION, check_array, check_columns, check_intervals, headline_legend, method_label, new_figure
 
 
-def forest_plot(table, *, unit: str = "mAP points", title: str = "What each part changes (paired differences)") -> Figure:
+def forest_plot(table: pd.DataFrame, *, unit: str = "mAP points", title: str = "What each part changes (paired differences)") -> Figure:
     """One row per comparison: mean difference with its interval around a zero line, the numbers at the right.
 
     table: DataFrame with name, mean, low, high (the difference and its interval, in `unit`), group (heading; a group's rows stand together)
@@ -35,15 +38,18 @@ def forest_plot(table, *, unit: str = "mAP points", title: str = "What each part
     return figure
 
 
-def _order(table):
+def _order(table: pd.DataFrame) -> Callable[[pd.Series], pd.Series]:
     """Sort key: groups in order of first appearance."""
     position = {group: i for i, group in enumerate(dict.fromkeys(table["group"]))}
     return lambda groups: groups.map(position)
 
 
-def _places(table) -> tuple[list[int], list[str], dict[int, str]]:
+def _places(table: pd.DataFrame) -> tuple[list[int], list[str], dict[int, str]]:
     """Vertical place and label of every row (grouped), and the headings by their place."""
-    places, labels, headings, place = [], [], {}, 0
+    places: list[int] = []
+    labels: list[str] = []
+    headings: dict[int, str] = {}
+    place = 0
     for group, rows in table.groupby("group", sort=False):
         references = [method_label(reference) for reference in rows["reference"]]
         common = len(set(references)) == 1
@@ -57,7 +63,7 @@ def _places(table) -> tuple[list[int], list[str], dict[int, str]]:
 
 
 def spread_plot(
-    table,
+    table: pd.DataFrame,
     *,
     value: str = "mAP",
     unit: str = "%",

@@ -1,8 +1,9 @@
 """Figures of verification: scores of pairs, error tradeoff, reliability of probabilities, verdicts with pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -28,7 +29,9 @@ from .style import (
 )
 
 
-def score_distributions(parts: Mapping, threshold: float, *, title: str = "Similarity of pairs across cameras") -> Figure:
+def score_distributions(
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray]], threshold: float, *, title: str = "Similarity of pairs across cameras"
+) -> Figure:
     """One panel per part: densities of the cosine similarity of pairs of one person (green, solid) and of different people (red-orange,
     dashed), and the threshold, from which on a pair is called the same person; the panel's title says how often that is wrong.
 
@@ -49,7 +52,9 @@ def score_distributions(parts: Mapping, threshold: float, *, title: str = "Simil
     return figure
 
 
-def error_tradeoff(curves: Mapping, points: Mapping | None = None, *, title: str = "Detection error tradeoff") -> Figure:
+def error_tradeoff(
+    curves: Mapping[str, pd.DataFrame], points: Mapping[str, tuple[float, float]] | None = None, *, title: str = "Detection error tradeoff"
+) -> Figure:
     """False non-match rate against false match rate (log axis), in percent, one curve with a 95 % band per part.
 
     curves: dict part -> table with the columns "false match", "false non-match", "low", "high", fractions (`detection_curve`).
@@ -69,9 +74,15 @@ def error_tradeoff(curves: Mapping, points: Mapping | None = None, *, title: str
         ax.plot(x[shown], y[shown], color=PALETTE[i], linestyle=("-", "--", "-.")[i % 3], label=name)
     for i, name in enumerate(curves):
         if points and name in points:
-            x, y = (100 * float(value) for value in points[name])
+            used_x, used_y = (100 * float(value) for value in points[name])
             ax.plot(
-                max(x, least), y, MARKERS[i], color=PALETTE[i], markersize=8, markeredgecolor="white", label=f"{name}, at the threshold"
+                max(used_x, least),
+                used_y,
+                MARKERS[i],
+                color=PALETTE[i],
+                markersize=8,
+                markeredgecolor="white",
+                label=f"{name}, at the threshold",
             )
     equal = np.geomspace(least, 100, 50)
     ax.plot(equal, equal, ":", color=GREY, linewidth=1.2, label="equal errors")
@@ -81,7 +92,7 @@ def error_tradeoff(curves: Mapping, points: Mapping | None = None, *, title: str
     return figure
 
 
-def reliability(tables: Mapping, *, title: str = "Calibrated probability of one person") -> Figure:
+def reliability(tables: Mapping[str, pd.DataFrame], *, title: str = "Calibrated probability of one person") -> Figure:
     """Observed share of pairs of one person against the predicted probability, in percent, with 95 % intervals; on the diagonal a
     probability means what it says.
 
@@ -105,7 +116,7 @@ def reliability(tables: Mapping, *, title: str = "Calibrated probability of one 
     return figure
 
 
-def verdicts(rows, *, title: str = "Are these two the same person?") -> Figure:
+def verdicts(rows: Sequence[dict], *, title: str = "Are these two the same person?") -> Figure:
     """Pairs of tracklets side by side, one pair per column, with what the model says of them; a right answer in a solid green frame with a
     tick, a wrong one in a dashed red-orange frame with a cross.
 

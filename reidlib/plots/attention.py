@@ -1,9 +1,12 @@
 """Figures of where a model looks: attention maps over events and time, occlusion sensitivity, body bands."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from .events import event_image, full_scale
 from .style import (
@@ -29,7 +32,9 @@ def _ink(frame: np.ndarray, limit: float) -> np.ndarray:
     return np.concatenate([np.ones((*strength.shape, 3)), 0.5 * strength[..., None]], axis=2)  # the colour below stays readable
 
 
-def attention_over_events(frames, maps, *, columns: int = 8, title: str = "Attention over the event frames") -> Figure:
+def attention_over_events(
+    frames: ArrayLike, maps: Mapping[str, ArrayLike], *, columns: int = 8, title: str = "Attention over the event frames"
+) -> Figure:
     """First row the events of each step, then one row per layer: its attention in colour, the events in white on top, a colour bar.
 
     frames [T, 2, H, W]; maps: dict layer -> [T, h, w] attention of each step, any resolution (stretched to the frame, not smoothed). A
@@ -38,8 +43,8 @@ def attention_over_events(frames, maps, *, columns: int = 8, title: str = "Atten
     """
     frames = check_array("frames", frames, "T 2 H W", low=0)
     check_named("maps", maps)
-    maps = {name: check_array(f"map of {name!r}", values, "T h w") for name, values in maps.items()}
-    for name, values in maps.items():
+    layers = {name: check_array(f"map of {name!r}", values, "T h w") for name, values in maps.items()}
+    for name, values in layers.items():
         check_lengths(**{"steps of the frames": len(frames), f"steps of the map {name!r}": len(values)})
     steps = np.unique(np.linspace(0, len(frames) - 1, min(columns, len(frames))).round().astype(int))
     height, width = frames.shape[2:]
@@ -53,7 +58,7 @@ def attention_over_events(frames, maps, *, columns: int = 8, title: str = "Atten
     for column, step in enumerate(steps):
         axes[0, column].imshow(event_image(frames[step], limit))
         axes[0, column].set_title(f"step {step + 1}", fontsize=8.5)
-    for line, bar, values in zip(axes[1:], bars[1:], maps.values(), strict=True):
+    for line, bar, values in zip(axes[1:], bars[1:], layers.values(), strict=True):
         low, high = values.min(), values.max() if values.max() > values.min() else values.min() + 0.01
         for ax, step in zip(line, steps, strict=True):
             heat = ax.imshow(values[step], extent=area, cmap=HEAT, vmin=low, vmax=high)
@@ -66,7 +71,13 @@ def attention_over_events(frames, maps, *, columns: int = 8, title: str = "Atten
     return fit_pictures(figure)
 
 
-def attention_over_time(energy, *, events=None, label: str = "mean attention (no unit)", title: str = "Attention over time") -> Figure:
+def attention_over_time(
+    energy: Mapping[str, ArrayLike],
+    *,
+    events: ArrayLike | None = None,
+    label: str = "mean attention (no unit)",
+    title: str = "Attention over time",
+) -> Figure:
     """One line per layer (or method) over the steps, dotted line at its mean; with `events`, a second panel of events per step beside it.
 
     energy: dict layer -> [T] attention of the step, summed or averaged over the map (say which in `label`). events: [T] event counts.
@@ -94,7 +105,14 @@ def attention_over_time(energy, *, events=None, label: str = "mean attention (no
     return figure
 
 
-def sensitivity_map(event_frames, maps, titles=None, *, unit: str = "drop in similarity", title: str = "Occlusion sensitivity") -> Figure:
+def sensitivity_map(
+    event_frames: ArrayLike,
+    maps: ArrayLike,
+    titles: Sequence[str] | None = None,
+    *,
+    unit: str = "drop in similarity",
+    title: str = "Occlusion sensitivity",
+) -> Figure:
     """Events above, and below how much hiding each place changes the result: purple means that the model needs the place, green that
     it does better without.
 
@@ -132,7 +150,13 @@ def sensitivity_map(event_frames, maps, titles=None, *, unit: str = "drop in sim
 
 
 def band_profile(
-    values, *, quantity: str = "attention (share)", event_frame=None, bands=None, even: float = 0.0, title: str = "Profile over body bands"
+    values: Mapping[str, ArrayLike],
+    *,
+    quantity: str = "attention (share)",
+    event_frame: ArrayLike | None = None,
+    bands: Mapping[str, tuple[float, float]] | None = None,
+    even: float = 0.0,
+    title: str = "Profile over body bands",
 ) -> Figure:
     """One group of bars per horizontal band of the body, head at the top; with an event frame [2, H, W], its bands at the left.
 
@@ -146,8 +170,8 @@ def band_profile(
     if bands is not None:
         check_lengths(values=count, bands=len(bands))
     edges = [stop for _, stop in bands.values()] if bands else [(band + 1) / count for band in range(count)]
-    options = {} if event_frame is None else {"width_ratios": (1, 3)}
-    figure, axes = new_figure(1, panels, height=max(3.2, 0.9 + count * 0.16 * (len(rows) + 1.5)), title=title, **options)
+    height = max(3.2, 0.9 + count * 0.16 * (len(rows) + 1.5))
+    figure, axes = new_figure(1, panels, height=height, title=title, width_ratios=None if event_frame is None else (1, 3))
     ax, thick = axes[0, -1], 0.8 / len(rows)
     for i, (name, (colour, _)) in enumerate(method_styles(rows).items()):
         places = np.arange(1, count + 1) + (i - (len(rows) - 1) / 2) * thick

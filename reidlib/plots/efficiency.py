@@ -1,8 +1,12 @@
 """Figures of cost: energy against accuracy, energy by stage, growth with the number of steps, latency."""
 
+from collections.abc import Iterable
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import Bbox
 
@@ -22,7 +26,7 @@ from .style import (
 )
 
 
-def energy_vs_accuracy(table, *, title: str = "Energy and accuracy") -> Figure:
+def energy_vs_accuracy(table: pd.DataFrame, *, title: str = "Energy and accuracy") -> Figure:
     """Each model a disc at its energy (log axis) and mAP, its area the number of parameters, its name beside it, its interval upright.
 
     table: DataFrame with name, energy_uJ (estimated energy of one clip, microjoule, above 0), mAP, low, high (per cent: score and interval)
@@ -53,13 +57,13 @@ def energy_vs_accuracy(table, *, title: str = "Energy and accuracy") -> Figure:
     return figure
 
 
-def row_labels(table, column: str = "name") -> list[str]:
+def row_labels(table: pd.DataFrame, column: str = "name") -> list[str]:
     """What the rows are called: registered methods by their label, others by their title where the table has one."""
     titles = table["title"] if "title" in table else table[column]
     return [method_label(name) if name in METHODS else title for name, title in zip(table[column], titles, strict=True)]
 
 
-def _each(names) -> list[tuple[str, str]]:
+def _each(names: Iterable[str]) -> list[tuple[str, str]]:
     """(colour, marker) of every row."""
     styles = method_styles(names)
     return [styles[name] for name in names]
@@ -69,10 +73,10 @@ def _millions(parameters: float) -> str:
     return f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k"
 
 
-def label_points(ax, points: np.ndarray, texts: list[str]) -> None:
+def label_points(ax: Axes, points: np.ndarray, texts: list[str]) -> None:
     """Writes each text beside its point, at the first place that no earlier text, mark or edge of the axes takes; a thin line leads to it
     where it had to move away. Where every place is taken, the text stands to the right of its point."""
-    ax.figure.draw_without_rendering()  # fixes the layout, so that places in pixels are final
+    ax.figure.canvas.figure.draw_without_rendering()  # fixes the layout, so that places in pixels are final
     obstacles = [line.get_window_extent().padded(3) for line in ax.lines]
     obstacles += [Bbox.from_bounds(x, y, 0, 0).padded(12) for x, y in ax.transData.transform(points)]
     inside = ax.get_window_extent()
@@ -91,14 +95,14 @@ def label_points(ax, points: np.ndarray, texts: list[str]) -> None:
         obstacles.append(Text.get_window_extent(note))
 
 
-def _note(ax, point, text: str, place: tuple[int, int]):
+def _note(ax: Axes, point: tuple[float, float], text: str, place: tuple[int, int]) -> Annotation:
     """`text` beside `point`, `place` points away."""
     lead = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkB": 5} if place[1] else None
     side = "left" if place[0] > 0 else "right"
     return ax.annotate(text, point, place, textcoords="offset points", ha=side, va="center", fontsize=8.5, arrowprops=lead)
 
 
-def energy_breakdown(table, *, title: str = "Where the energy goes") -> Figure:
+def energy_breakdown(table: pd.DataFrame, *, title: str = "Where the energy goes") -> Figure:
     """One panel per model, one stacked bar per stage: multiply-accumulates (MAC) and spike-driven additions (AC), on a common axis.
 
     table: DataFrame with name (model), stage, mac_uJ and ac_uJ (microjoule of one clip, not negative), optionally title (see
@@ -128,7 +132,10 @@ def energy_breakdown(table, *, title: str = "Where the energy goes") -> Figure:
 
 
 def scaling_with_steps(
-    table, *, labels=("time of one clip (s)", "peak memory (MB)"), title: str = "Growth with the number of steps T"
+    table: pd.DataFrame,
+    *,
+    labels: tuple[str, str] = ("time of one clip (s)", "peak memory (MB)"),
+    title: str = "Growth with the number of steps T",
 ) -> Figure:
     """Time and memory against T on log-log axes, with a dashed line of slope 1 (linear growth) through the first point of every model.
 
@@ -163,7 +170,7 @@ def scaling_with_steps(
     return figure
 
 
-def latency_bars(table, *, title: str = "Latency") -> Figure:
+def latency_bars(table: pd.DataFrame, *, title: str = "Latency") -> Figure:
     """Grouped horizontal bars with their interval: one group per model, one bar per setting.
 
     table: DataFrame with name (model), latency_ms (median), low_ms, high_ms (interval, for example the quartiles) in milliseconds and

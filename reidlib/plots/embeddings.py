@@ -1,10 +1,14 @@
 """Figures of embedding spaces: two-dimensional projections by identity and by camera, similarities of pairs."""
 
+from collections.abc import Mapping
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike
 
 from .style import (
     GREEN,
@@ -31,7 +35,13 @@ def identity_colours(count: int) -> list[tuple[float, float, float]]:
 
 
 def scatter_2d(
-    projections, identities, cameras, *, trustworthiness=None, strong: int = 20, title: str = "Embeddings in two dimensions"
+    projections: Mapping[str, ArrayLike],
+    identities: ArrayLike,
+    cameras: ArrayLike,
+    *,
+    trustworthiness: Mapping[str, float] | None = None,
+    strong: int = 20,
+    title: str = "Embeddings in two dimensions",
 ) -> Figure:
     """One column per projection; upper row coloured by identity, lower row by camera. Markers are cameras in both.
 
@@ -63,7 +73,13 @@ def scatter_2d(
 
 
 def projection_rows(
-    systems, identities, cameras, *, trustworthiness=None, strong: int = 12, title: str = "The same tracklets in several embeddings"
+    systems: Mapping[str, Mapping[str, ArrayLike]],
+    identities: ArrayLike,
+    cameras: ArrayLike,
+    *,
+    trustworthiness: Mapping[str, Mapping[str, float]] | None = None,
+    strong: int = 12,
+    title: str = "The same tracklets in several embeddings",
 ) -> Figure:
     """One row per system; per projection one panel by identity and one by camera. For a glance at several; `scatter_2d` has the numbers
     of the people.
@@ -75,8 +91,8 @@ def projection_rows(
     identities, cameras = check_array("identities", identities, "N"), check_array("cameras", cameras, "N")
     names = list(check_named("projections", next(iter(systems.values()))))
     shown = np.unique(identities)[:strong]
-    size = {"width": max(4.8, min(WIDTH, 4.25 * len(names))), "height": 0.6 + 2.3 * len(systems)}
-    figure, axes = new_figure(len(systems), 2 * len(names), title=title, **size)
+    width, height = max(4.8, min(WIDTH, 4.25 * len(names))), 0.6 + 2.3 * len(systems)
+    figure, axes = new_figure(len(systems), 2 * len(names), width=width, height=height, title=title)
     for line, (system, projections) in zip(axes, systems.items(), strict=True):
         for i, name in enumerate(names):
             points = check_array(f"{name} of {system!r}", projections[name], "N 2")
@@ -94,7 +110,7 @@ def projection_rows(
     return figure
 
 
-def pair_similarity(systems, *, title: str = "Cosine similarity of pairs of tracklets") -> Figure:
+def pair_similarity(systems: Mapping[str, Mapping[str, np.ndarray]], *, title: str = "Cosine similarity of pairs of tracklets") -> Figure:
     """One panel per system, one line per kind of pair: the distribution as a violin (from 20 pairs on), the quartiles as a box, the range
     from the 5th to the 95th percentile as whiskers. Green: the same person, red-orange: another one.
 
@@ -122,9 +138,10 @@ def pair_similarity(systems, *, title: str = "Cosine similarity of pairs of trac
     return figure
 
 
-def _violin(ax, values: np.ndarray, place: int, colour: str) -> None:
+def _violin(ax: Axes, values: np.ndarray, place: int, colour: str) -> None:
     if len(np.unique(values)) >= 20:
-        body = ax.violinplot(values, positions=[place], orientation="horizontal", widths=0.8, showextrema=False)["bodies"][0]
+        parts = ax.violinplot(values, positions=[place], orientation="horizontal", widths=0.8, showextrema=False)
+        body = parts["bodies"][0]  # type: ignore[index]  # the stubs know no list among the parts
         body.set(facecolor=colour, alpha=0.3, linewidth=0)
     else:
         ax.scatter(values, np.full(len(values), place), color=colour, s=12, alpha=0.5, linewidths=0)
@@ -153,16 +170,22 @@ def _camera(camera: int) -> str:
 
 
 def _by_identity(
-    ax, points, identities: np.ndarray, cameras: np.ndarray, shown: np.ndarray, size: float = 24, numbers: bool = True
+    ax: Axes,
+    points: np.ndarray,
+    identities: np.ndarray,
+    cameras: np.ndarray,
+    shown: np.ndarray,
+    size: float = 24,
+    numbers: bool = True,
 ) -> None:
     """The identities not shown in grey below, the shown ones in colour, with their number where wanted."""
     for i, camera in enumerate(np.unique(cameras)):
         rest = (cameras == camera) & ~np.isin(identities, shown)
-        ax.scatter(*points[rest].T, color=PALE, marker=_marker(i), s=0.6 * size, linewidths=0)
+        ax.scatter(points[rest, 0], points[rest, 1], color=PALE, marker=_marker(i), s=0.6 * size, linewidths=0)
     for colour, person in zip(identity_colours(len(shown)), shown, strict=True):
         for i, camera in enumerate(np.unique(cameras)):
             here = (cameras == camera) & (identities == person)
-            ax.scatter(*points[here].T, color=[colour], marker=_marker(i), s=size, linewidths=0.4, edgecolors="white")
+            ax.scatter(points[here, 0], points[here, 1], color=[colour], marker=_marker(i), s=size, linewidths=0.4, edgecolors="white")
     if not numbers:
         return
     for colour, person in zip(identity_colours(len(shown)), shown, strict=True):
@@ -170,7 +193,8 @@ def _by_identity(
         place = mine[np.linalg.norm(mine - np.median(mine, axis=0), axis=1).argmin()]
         outline = [withStroke(linewidth=2.5, foreground="white")]
         ax.text(
-            *place,
+            place[0],
+            place[1],
             str(person),
             color=tuple(0.7 * np.array(colour)),
             weight="bold",
@@ -181,8 +205,9 @@ def _by_identity(
         )
 
 
-def _by_camera(ax, points: np.ndarray, cameras: np.ndarray, size: float = 20) -> None:
+def _by_camera(ax: Axes, points: np.ndarray, cameras: np.ndarray, size: float = 20) -> None:
     """Cameras by colour and marker: clusters of one camera would mean that the model sees the camera, not the person."""
     for i, camera in enumerate(np.unique(cameras)):
         colour = PALETTE[i % len(PALETTE)]
-        ax.scatter(*points[cameras == camera].T, color=colour, marker=_marker(i), s=size, alpha=0.75, linewidths=0, label=_camera(camera))
+        x, y = points[cameras == camera].T
+        ax.scatter(x, y, color=colour, marker=_marker(i), s=size, alpha=0.75, linewidths=0, label=_camera(camera))

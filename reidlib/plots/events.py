@@ -3,10 +3,13 @@
 Event frames are count (or scaled count) images [2, H, W], channel 0 OFF, channel 1 ON, as `reidlib.events.event_frames` makes them.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from numpy.typing import ArrayLike
 
 from .style import (
     GREY,
@@ -30,7 +33,7 @@ from .style import (
 POLARITIES = ((1, "ON (brighter)", ON_COLOUR, "-"), (0, "OFF (darker)", OFF_COLOUR, "--"))
 
 
-def event_image(frame, limit: float | None = None) -> np.ndarray:
+def event_image(frame: ArrayLike, limit: float | None = None) -> np.ndarray:
     """Colours one event frame [2, H, W]: white where nothing happened, red-orange for ON, blue for OFF, dark where both.
 
     limit: the count at full colour; by default the 99th percentile of the non-zero counts. Returns float RGB [H, W, 3] in 0..1.
@@ -49,7 +52,7 @@ def full_scale(frames: np.ndarray) -> float:
     return float(np.percentile(busy, 99)) if busy.size else 1.0
 
 
-def as_image(name: str, image) -> np.ndarray:
+def as_image(name: str, image: ArrayLike) -> np.ndarray:
     """A grey image [H, W], a colour image [H, W, 3] or an event frame [2, H, W] as something `imshow` draws in full range.
 
     uint8 and float images are taken as they are (0..255 and 0..1); grey becomes RGB. Anything else: one ValueError.
@@ -66,7 +69,14 @@ def as_image(name: str, image) -> np.ndarray:
     return image if image.dtype == np.uint8 else np.clip(image.astype(np.float64), 0, 1)
 
 
-def event_frame_strip(frames, titles=None, *, step_ms: float | None = None, title: str = "Event frames", columns: int = 8) -> Figure:
+def event_frame_strip(
+    frames: ArrayLike,
+    titles: Sequence[str] | None = None,
+    *,
+    step_ms: float | None = None,
+    title: str = "Event frames",
+    columns: int = 8,
+) -> Figure:
     """One picture per time step, `columns` to a row, all on one colour scale.
 
     frames [T, 2, H, W]. titles: T texts; by default "step 1", ... or, with step_ms (duration of a step in milliseconds), the time window.
@@ -94,7 +104,9 @@ def event_frame_strip(frames, titles=None, *, step_ms: float | None = None, titl
     return fit_pictures(figure)
 
 
-def sample_grid(samples, columns: int, *, title: str = "Samples: video and events") -> Figure:
+def sample_grid(
+    samples: Sequence[tuple[str, ArrayLike | None, ArrayLike]], columns: int, *, title: str = "Samples: video and events"
+) -> Figure:
     """A grid of samples, rows = people, columns = cameras; each cell shows the video frame (where there is one) beside the events.
 
     samples: list of (cell title, video frame [h, w] or [h, w, 3] or None, event frame [2, H, W]), row after row, `columns` to a row.
@@ -125,7 +137,7 @@ def sample_grid(samples, columns: int, *, title: str = "Samples: video and event
     return fit_pictures(figure)
 
 
-def event_rate(counts, bin_seconds: float, *, title: str = "Event rate over time") -> Figure:
+def event_rate(counts: Mapping[str, ArrayLike], bin_seconds: float, *, title: str = "Event rate over time") -> Figure:
     """ON and OFF events per second over time, one panel per tracklet on common axes; the stride shows as a ripple.
 
     counts: dict tracklet name -> [n, 2] events per bin (column 0 OFF, 1 ON). bin_seconds: width of a bin in seconds.
@@ -151,7 +163,17 @@ def event_rate(counts, bin_seconds: float, *, title: str = "Event rate over time
     return figure
 
 
-def space_time(x, y, t, p, *, height: int, rows: tuple[int, int] | None = None, max_points: int = 8_000, title: str = "") -> Figure:
+def space_time(
+    x: ArrayLike,
+    y: ArrayLike,
+    t: ArrayLike,
+    p: ArrayLike,
+    *,
+    height: int,
+    rows: tuple[int, int] | None = None,
+    max_points: int = 8_000,
+    title: str = "",
+) -> Figure:
     """Events as points in x-time and y-time. In the x-time panel the two legs cross once a step: the gait is a braid.
 
     x, y pixels, t microseconds, p 0 (OFF) or 1 (ON), all [n]; height: pixels of the sensor (y grows downward).
@@ -180,7 +202,7 @@ def space_time(x, y, t, p, *, height: int, rows: tuple[int, int] | None = None, 
     return figure
 
 
-def simulated_vs_real(records, *, title: str = "Simulated and real events side by side") -> Figure:
+def simulated_vs_real(records: Sequence[dict], *, title: str = "Simulated and real events side by side") -> Figure:
     """Pictures above, event rates below, one column per record; rates relative to their own mean, so that only the shape compares.
 
     records: list of dicts with title (str), kind ("simulated" or "real"), frame [2, H, W] event counts, counts [n, 2] events per bin
@@ -218,7 +240,7 @@ def simulated_vs_real(records, *, title: str = "Simulated and real events side b
     return figure
 
 
-def rate_histogram(rates, *, title: str = "Events per second, by camera") -> Figure:
+def rate_histogram(rates: Mapping[str, ArrayLike], *, title: str = "Events per second, by camera") -> Figure:
     """Histogram of tracklets over their mean event rate (log axis), one outline per camera, dashed line at each median.
 
     rates: dict camera name -> [n] mean events per second of its tracklets. Silent tracklets (rate 0) have no place on a log axis: the
@@ -254,7 +276,7 @@ def rate_histogram(rates, *, title: str = "Events per second, by camera") -> Fig
     return figure
 
 
-def polarity_balance(on_fractions, *, title: str = "Share of ON events, by camera") -> Figure:
+def polarity_balance(on_fractions: Mapping[str, ArrayLike], *, title: str = "Share of ON events, by camera") -> Figure:
     """One dot per tracklet, a bar at each camera's mean, a dashed line at balance (0.5).
 
     on_fractions: dict camera name -> [n] ON events / all events, 0..1; NaN marks a silent tracklet, which the row's label counts.
@@ -282,7 +304,7 @@ def polarity_balance(on_fractions, *, title: str = "Share of ON events, by camer
     return figure
 
 
-def events_over_frame(frame, event_frame, *, title: str = "Events over the video frame") -> Figure:
+def events_over_frame(frame: ArrayLike, event_frame: ArrayLike, *, title: str = "Events over the video frame") -> Figure:
     """Video, events, and the events laid over the video, to judge whether they lie on the moving outlines.
 
     frame: [h, w] or [h, w, 3], uint8 or float 0..1. event_frame: [2, H, W]; another resolution is stretched to the frame's area.

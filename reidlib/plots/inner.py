@@ -1,11 +1,16 @@
 """Figures of the inside of SDCL: maps layer by layer, activity over depth, the events that an event chooses, where the alignment looks."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from .attention import HEAT
 from .events import as_image, event_image, full_scale
@@ -42,7 +47,9 @@ HEADS = (*PALETTE, GREY)
 LETTERS = "ABCDEFGH"  # of enlarged parts
 
 
-def map_grid(rows, *, unit: str = "mean |activation|", title: str = "Maps, layer by layer") -> Figure:
+def map_grid(
+    rows: Mapping[str, Mapping[str, ArrayLike]], *, unit: str = "mean |activation|", title: str = "Maps, layer by layer"
+) -> Figure:
     """A grid of pictures and maps, one colour scale and one colour bar per column of maps.
 
     rows: dict row label -> dict column label -> a map [h, w] (colours), a colour image [H, W, 3] or an event frame [2, H, W] (as they
@@ -55,10 +62,17 @@ def map_grid(rows, *, unit: str = "mean |activation|", title: str = "Maps, layer
     table = {name: [np.asarray(cells[name]) for cells in rows.values()] for name in columns}
     height, width = _picture_size(table)
     cell = min((WIDTH - 0.5) / len(columns), 1.9 * width / height)
-    size = {"width": max(5, cell * len(columns) + 0.5), "height": 1.3 + len(rows) * (cell * height / width + 0.08), "layout": "compressed"}
-    figure, axes = new_figure(len(rows) + 1, len(columns), title=title, height_ratios=[1] * len(rows) + [0.06], **size)
-    for column, (name, cells) in enumerate(table.items()):
-        _draw_column(figure, axes[:, column], name, cells, (0, width, height, 0))
+    figure, axes = new_figure(
+        len(rows) + 1,
+        len(columns),
+        width=max(5, cell * len(columns) + 0.5),
+        height=1.3 + len(rows) * (cell * height / width + 0.08),
+        title=title,
+        layout="compressed",
+        height_ratios=[1] * len(rows) + [0.06],
+    )
+    for place, (name, column) in enumerate(table.items()):
+        _draw_column(figure, axes[:, place], name, column, (0, width, height, 0))
     for ax, label in zip(axes[:-1, 0], rows, strict=True):
         ax.set_ylabel(label, fontsize=8.5)
     figure.supxlabel(f"colour bars: {unit}", fontsize=8.5)
@@ -71,21 +85,21 @@ def _picture_size(table: dict[str, list[np.ndarray]]) -> tuple[int, int]:
     return first.shape[-2:] if first.shape[0] == 2 and first.ndim == 3 else first.shape[:2]
 
 
-def _draw_column(figure: Figure, axes, name: str, cells: list[np.ndarray], area: tuple) -> None:
+def _draw_column(figure: Figure, axes: np.ndarray, name: str, cells: list[np.ndarray], area: tuple[float, float, float, float]) -> None:
     """One column of `map_grid`: its pictures, or its maps with their colour bar in the last axes."""
     axes[0].set_title(name if "\n" in name else name.replace(" ", "\n", 1), fontsize=8.5)
-    *axes, bar = axes
-    for ax in axes:
+    *panels, bar = axes
+    for ax in panels:
         image_axes(ax)
     if cells[0].ndim == 3:
         bar.set_axis_off()
         limit = full_scale(np.stack(cells)) if cells[0].shape[0] == 2 else None
-        for ax, cell in zip(axes, cells, strict=True):
+        for ax, cell in zip(panels, cells, strict=True):
             ax.imshow(event_image(cell, limit) if limit else as_image(name, cell), extent=area)
         return
     maps = [check_array(f"map {name!r}", cell, "h w") for cell in cells]
     high = max(float(values.max()) for values in maps) or 0.01
-    for ax, values in zip(axes, maps, strict=True):
+    for ax, values in zip(panels, maps, strict=True):
         heat = ax.imshow(values, extent=area, cmap=HEAT, vmin=0, vmax=high)
     figure.colorbar(heat, cax=bar, orientation="horizontal", ticks=[0, high], format=lambda value, _: f"{value:.2g}")
     bar.tick_params(labelsize=7.5)
@@ -94,7 +108,7 @@ def _draw_column(figure: Figure, axes, name: str, cells: list[np.ndarray], area:
     top.set_horizontalalignment("right")
 
 
-def activity_by_depth(tables, *, title: str = "Activity over depth") -> Figure:
+def activity_by_depth(tables: Mapping[str, pd.DataFrame], *, title: str = "Activity over depth") -> Figure:
     """Shares over the layers of a network, with intervals: positions at the left, channels at the right; a line of panels per network.
 
     tables: dict network -> DataFrame with layer, measure (a key of `MEASURES`), mean, low, high (percent), layers from input to output.
@@ -125,7 +139,12 @@ def activity_by_depth(tables, *, title: str = "Activity over depth") -> Figure:
     return figure
 
 
-def chosen_events(frame, centres, *, title: str = "The nine events that a position sees") -> Figure:
+def chosen_events(
+    frame: ArrayLike,
+    centres: Sequence[tuple[str, tuple[int, int], ArrayLike, int]],
+    *,
+    title: str = "The nine events that a position sees",
+) -> Figure:
     """The event frame with a box around each centre, then each box enlarged: arrows from the centre to its nine nearest events.
 
     frame [2, H, W]. centres: list of (text, (y, x), chosen [9, 2] of (y, x) nearest first, Manhattan distance of the ninth).
@@ -160,7 +179,7 @@ def chosen_events(frame, centres, *, title: str = "The nine events that a positi
     return figure
 
 
-def _zoomed(ax, image: np.ndarray, centre: tuple[int, int], chosen: np.ndarray, reach: int) -> None:
+def _zoomed(ax: Axes, image: np.ndarray, centre: tuple[int, int], chosen: np.ndarray, reach: int) -> None:
     """Pixels around a centre with arrows to the chosen events, numbered by rank."""
     y, x = centre
     image_axes(ax)
@@ -170,13 +189,13 @@ def _zoomed(ax, image: np.ndarray, centre: tuple[int, int], chosen: np.ndarray, 
     arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 1, "shrinkA": 3, "shrinkB": 3}
     for rank, (to_y, to_x) in enumerate(chosen[1:], start=2):
         halo = [withStroke(linewidth=2, foreground="white")]
-        ax.annotate(rank, (to_x, to_y), (3, 3), textcoords="offset points", fontsize=7.5, path_effects=halo, zorder=4)
+        ax.annotate(str(rank), (to_x, to_y), (3, 3), textcoords="offset points", fontsize=7.5, path_effects=halo, zorder=4)
         ax.annotate("", (to_x, to_y), (x, y), arrowprops=arrow)
     ax.plot(chosen[1:, 1], chosen[1:, 0], "o", color="black", markersize=3, label="chosen event (number: its rank, the kernel's tap)")
     ax.plot(x, y, "D", color="black", markersize=6, label="centre, itself the first")
 
 
-def distance_histogram(counts, *, title: str = "Distance to the ninth nearest event") -> Figure:
+def distance_histogram(counts: ArrayLike, *, title: str = "Distance to the ninth nearest event") -> Figure:
     """Bars of the share of positions with events by the Manhattan distance to their ninth nearest event, in pixels; the line at the
     right of the bars is the tail that was cut, where there is one.
 
@@ -206,7 +225,7 @@ def distance_histogram(counts, *, title: str = "Distance to the ninth nearest ev
     return figure
 
 
-def sampling_points(rows, *, title: str = "Where the alignment looks") -> Figure:
+def sampling_points(rows: Sequence[Sequence[dict]], *, title: str = "Where the alignment looks") -> Figure:
     """For some positions of the map, the places that are sampled: a colour per head, the area of a point is its score.
 
     rows: list of lists of dicts with title, picture (image [H, W, 3] or event frame [2, H, W], what is sampled), size (h, w) of the
@@ -217,8 +236,8 @@ def sampling_points(rows, *, title: str = "Where the alignment looks") -> Figure
     columns = max(map(len, rows))
     image = as_image("picture", rows[0][0]["picture"])
     cell = min(WIDTH / columns, 3.3 * image.shape[1] / image.shape[0])
-    size = {"width": max(6.5, cell * columns), "height": 1.2 + len(rows) * (cell * image.shape[0] / image.shape[1] + 0.35)}
-    figure, axes = new_figure(len(rows), columns, title=title, layout="compressed", **size)
+    height = 1.2 + len(rows) * (cell * image.shape[0] / image.shape[1] + 0.35)
+    figure, axes = new_figure(len(rows), columns, width=max(6.5, cell * columns), height=height, title=title, layout="compressed")
     for ax in axes.flat:
         ax.set_axis_off()
     heads, area = 0, _common_area([panel for panels in rows for panel in panels])
@@ -243,7 +262,7 @@ def _common_area(panels: list[dict]) -> tuple[float, float, float, float]:
     return low[1], high[1], high[0], low[0]
 
 
-def _draw_samples(ax, panel: dict) -> int:
+def _draw_samples(ax: Axes, panel: dict) -> int:
     """One panel of `sampling_points`; returns the number of heads."""
     points = check_array(f"points of {panel['title']!r}", panel["points"], "heads points 2")
     scores = check_array(f"scores of {panel['title']!r}", panel["scores"], "heads points", low=0)
@@ -261,7 +280,7 @@ def _draw_samples(ax, panel: dict) -> int:
     return len(points)
 
 
-def sampling_distance(table, *, start: float | None = None, title: str = "How far the heads look") -> Figure:
+def sampling_distance(table: pd.DataFrame, *, start: float | None = None, title: str = "How far the heads look") -> Figure:
     """Mean distance of each head's sampling points, a mark with its interval per head and direction; dashed: before training.
 
     table: DataFrame with direction, head, mean, low, high (positions of the map).

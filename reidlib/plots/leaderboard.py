@@ -1,6 +1,8 @@
 """Figures of leaderboards: our systems by accuracy and cost, and published scores by method, coloured by what the networks see."""
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -30,7 +32,7 @@ _COSTS = {
 }
 
 
-def accuracy_and_cost(table, *, chance: float | None = None, title: str = "Accuracy against cost") -> Figure:
+def accuracy_and_cost(table: pd.DataFrame, *, chance: float | None = None, title: str = "Accuracy against cost") -> Figure:
     """Two panels with one mAP axis: against dense multiply-accumulates and against estimated energy, both on log axes; a mark per system,
     coloured by its input, with its interval upright and its name beside it. chance: a grey dashed line, percent.
 
@@ -60,7 +62,7 @@ def accuracy_and_cost(table, *, chance: float | None = None, title: str = "Accur
     return figure
 
 
-def published_scores(table, *, own: str = "this run", title: str = "Published mAP", label: str = "mAP (%)") -> Figure:
+def published_scores(table: pd.DataFrame, *, own: str = "this run", title: str = "Published mAP", label: str = "mAP (%)") -> Figure:
     """A panel per protocol, a line per method, best first: a dot for each published score, coloured by input, hollow where the number is in
     doubt. Lines of the paper `own` get a star.
 
@@ -89,7 +91,7 @@ def published_scores(table, *, own: str = "this run", title: str = "Published mA
     return figure
 
 
-def _section(ax, part, own: str) -> None:
+def _section(ax: Axes, part: pd.DataFrame, own: str) -> None:
     """The methods of one protocol, best first."""
     methods = part.groupby("method")["value"].max().sort_values(ascending=False, kind="stable").index.tolist()
     for place, method in enumerate(methods):
@@ -107,13 +109,13 @@ def _section(ax, part, own: str) -> None:
     ax.tick_params(axis="y", labelsize=8)
 
 
-def _legend(figure: Figure, table, extra: list) -> None:
+def _legend(figure: Figure, table: pd.DataFrame, extra: list[Line2D]) -> None:
     shown = [name for name in INPUTS if name in set(table["input"])]
     handles = [Line2D([], [], color=INPUTS[n][0], marker=INPUTS[n][1], linestyle="none", label=INPUTS[n][2]) for n in shown] + extra
-    headline_legend(figure, handles, [handle.get_label() for handle in handles])
+    headline_legend(figure, handles, [str(handle.get_label()) for handle in handles])
 
 
-def _check_inputs(name: str, table) -> None:
+def _check_inputs(name: str, table: pd.DataFrame) -> None:
     unknown = sorted(set(table["input"]) - set(INPUTS))
     if unknown:
         raise ValueError(f"{name} has the inputs {unknown}; legal: {', '.join(INPUTS)}")

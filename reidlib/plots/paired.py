@@ -1,8 +1,11 @@
 """Frames and events of the same clip, one above the other."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
 from .events import as_image, event_image, full_scale, over_frame
 from .style import BLACK, WIDTH, check_array, check_lengths, fit_pictures, image_axes, new_figure, polarity_legend
@@ -12,7 +15,13 @@ OPACITY = 0.8  # pixels of a clip are large: at full strength nothing of the vid
 
 
 def paired_strip(
-    video, events, *, step_ms: float | None = None, box=None, title: str = "Frames and events of one clip", columns: int = 8
+    video: Sequence[np.ndarray] | np.ndarray,
+    events: ArrayLike,
+    *,
+    step_ms: float | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    title: str = "Frames and events of one clip",
+    columns: int = 8,
 ) -> Figure:
     """One column per time step: the video frame, the event frame, and the events laid over the frame.
 
@@ -25,8 +34,8 @@ def paired_strip(
     T, _, H, W = events.shape
     shown = np.unique(np.linspace(0, T - 1, min(T, columns)).round().astype(int))
     cell = min(WIDTH / len(shown), 1.9 * W / H)
-    size = {"width": max(len(shown) * cell, 5.2), "height": 0.5 + 3 * cell * H / W + 0.4, "layout": "compressed"}
-    figure, axes = new_figure(3, len(shown), title=title, **size)
+    width, height = max(len(shown) * cell, 5.2), 0.5 + 3 * cell * H / W + 0.4
+    figure, axes = new_figure(3, len(shown), width=width, height=height, title=title, layout="compressed")
     limit = full_scale(events)
     for column, t in zip(axes.T, shown, strict=True):
         frame, ink = as_image(f"video frame {t}", video[t]), event_image(events[t], limit)

@@ -1,7 +1,11 @@
 """Figures of retrieval: ranked lists, CMC curves, distances of matching and other pairs."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from .events import as_image
 from .style import (
@@ -25,7 +29,7 @@ from .style import (
 RIGHT, WRONG = "✓", "✗"
 
 
-def ranked_lists(rows, *, title: str = "Ranked lists (✓ same person, ✗ another)") -> Figure:
+def ranked_lists(rows: Sequence[dict], *, title: str = "Ranked lists (✓ same person, ✗ another)") -> Figure:
     """One row per query: the query, then its gallery from rank 1; right matches in a solid green frame with a tick, wrong ones in a dashed
     red-orange frame with a cross.
 
@@ -52,8 +56,8 @@ def ranked_lists(rows, *, title: str = "Ranked lists (✓ same person, ✗ anoth
     first = side_by_side("query", rows[0]["query"])
     aspect = first.shape[0] / first.shape[1]
     cell = min(WIDTH / columns, 1.7 / aspect)
-    size = {"width": max(4.5, cell * columns), "height": 0.5 + len(rows) * (cell * aspect + 0.5)}
-    figure, axes = new_figure(len(rows), columns, title=title, layout="compressed", **size)
+    height = 0.5 + len(rows) * (cell * aspect + 0.5)
+    figure, axes = new_figure(len(rows), columns, width=max(4.5, cell * columns), height=height, title=title, layout="compressed")
     for line, row in zip(axes, rows, strict=True):
         line[0].imshow(side_by_side("query", row["query"]))
         image_axes(line[0])
@@ -65,7 +69,7 @@ def ranked_lists(rows, *, title: str = "Ranked lists (✓ same person, ✗ anoth
     return fit_pictures(figure)
 
 
-def side_by_side(name: str, pictures) -> np.ndarray:
+def side_by_side(name: str, pictures: np.ndarray | tuple[np.ndarray, ...]) -> np.ndarray:
     """One picture as `as_image` gives it; a tuple of pictures of one height beside each other, RGB floats 0..1 with a thin grey line
     between."""
     if not isinstance(pictures, tuple):
@@ -77,7 +81,7 @@ def side_by_side(name: str, pictures) -> np.ndarray:
     return np.concatenate([part for image in images for part in (line, image)][1:], axis=1)
 
 
-def _frame(ax, rank: int, person, distance: float, right: bool) -> None:
+def _frame(ax: Axes, rank: int, person: object, distance: float, right: bool) -> None:
     """Frames one gallery image and writes rank, verdict, person and distance."""
     image_axes(ax)
     colour = RIGHT_COLOUR if right else WRONG_COLOUR
@@ -87,7 +91,13 @@ def _frame(ax, rank: int, person, distance: float, right: bool) -> None:
     ax.set_xlabel(f"{person}\nd = {distance:.2f}", fontsize=7.5, labelpad=3)
 
 
-def cmc_curves(curves, *, max_rank: int = 20, intervals=None, title: str = "Cumulative match characteristic") -> Figure:
+def cmc_curves(
+    curves: Mapping[str, np.ndarray],
+    *,
+    max_rank: int = 20,
+    intervals: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    title: str = "Cumulative match characteristic",
+) -> Figure:
     """Share of queries with a right match among the first k, for k = 1..max_rank; the legend gives Rank-1.
 
     curves: dict method -> [K] fractions 0..1, entry k - 1 for rank k, as `Ranking.cmc`. intervals: dict method -> (low [K], high [K]),
@@ -117,7 +127,9 @@ def cmc_curves(curves, *, max_rank: int = 20, intervals=None, title: str = "Cumu
     return figure
 
 
-def distance_histogram(positive, negative, *, threshold: float | None = None, title: str = "Distances of pairs") -> Figure:
+def distance_histogram(
+    positive: ArrayLike, negative: ArrayLike, *, threshold: float | None = None, title: str = "Distances of pairs"
+) -> Figure:
     """Densities of the distances between clips of one person (positive [n]) and of different people (negative [m]).
 
     threshold: distance at or below which two clips are called the same person; drawn with the share of either kind that it accepts.

@@ -3,6 +3,7 @@
 from textwrap import wrap
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from .style import BLUE, GREY, PALE, VERMILION, check_array, check_columns, headline_legend, new_figure
@@ -10,7 +11,7 @@ from .style import BLUE, GREY, PALE, VERMILION, check_array, check_columns, head
 SILENT = 0.01  # below this rate a layer lets hardly any information or gradient through
 
 
-def recipe_plot(table, *, title: str = "What was tried") -> Figure:
+def recipe_plot(table: pd.DataFrame, *, title: str = "What was tried") -> Figure:
     """One row per recipe, best at the top: validation mAP (filled) and training mAP (hollow) in percent; the span of the layers' firing
     rates at the right, with the dead zone shaded.
 
@@ -25,8 +26,8 @@ def recipe_plot(table, *, title: str = "What was tried") -> Figure:
     shared = table["steps"].nunique() == 1  # then the title says it once
     title = f"{title} ({table['steps'].iloc[0]:,} steps each)" if shared else title
     labels = [wrap(row.change if shared else f"{row.change} ({row.steps:,} steps)", 46) for row in table.itertuples()]
-    options = {"sharey": True, "gridspec_kw": {"width_ratios": (3, 2)}}
-    figure, axes = new_figure(1, 2, height=1.2 + max(0.26, 0.17 * max(map(len, labels))) * len(table), title=title, **options)
+    height = 1.2 + max(0.26, 0.17 * max(map(len, labels))) * len(table)
+    figure, axes = new_figure(1, 2, height=height, title=title, sharey=True, width_ratios=(3, 2))
     scores, rates = axes[0]
     training, validation = table["training_mAP"].to_numpy(float), table["validation_mAP"].to_numpy(float)
     scores.hlines(places, np.fmin(validation, training), np.fmax(validation, training), color=PALE, linewidth=1.5)

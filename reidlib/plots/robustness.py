@@ -1,8 +1,12 @@
 """Figures of degraded video: accuracy against severity, and what the degradations look like."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from .events import as_image
 from .style import (
@@ -21,7 +25,7 @@ from .style import (
 KINDS = {"motion_blur": "motion blur", "occlusion": "occlusion", "low_light": "low light"}
 
 
-def curves(scores, *, reference: float | None = None, title: str = "mAP under degraded video") -> Figure:
+def curves(scores: pd.DataFrame, *, reference: float | None = None, title: str = "mAP under degraded video") -> Figure:
     """One panel per kind of degradation: mAP against severity (0: clean), a line per system with its interval as a band.
 
     scores: DataFrame with row, title, kind ("clean" or a kind), severity, mean, low, high (percent), shuffled (a dotted line at the
@@ -47,7 +51,7 @@ def curves(scores, *, reference: float | None = None, title: str = "mAP under de
     return figure
 
 
-def _draw(ax, part: pd.DataFrame, style: tuple[str, str]) -> None:
+def _draw(ax: Axes, part: pd.DataFrame, style: tuple[str, str]) -> None:
     """One system in one panel."""
     colour, marker = style
     own = part[~part["shuffled"]].sort_values("severity")
@@ -58,7 +62,7 @@ def _draw(ax, part: pd.DataFrame, style: tuple[str, str]) -> None:
         ax.axhline(line.mean, color=colour, linestyle=":", linewidth=1.5, label=line.title)
 
 
-def degradation_grid(pictures, *, title: str = "Degraded video") -> Figure:
+def degradation_grid(pictures: Mapping[str, Mapping[float, ArrayLike]], *, title: str = "Degraded video") -> Figure:
     """A row per kind, a column per severity: one video frame under each.
 
     pictures: dict kind -> dict severity -> frame [h, w] or [h, w, 3]; every kind has the same severities.

@@ -2,16 +2,27 @@
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from cycler import cycler
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+Layout = Literal["constrained", "compressed"]
 
 WIDTH = 8.5  # inches: with 110 dpi a figure is about 935 pixels wide, the text column of a report
 
@@ -38,7 +49,7 @@ METHODS = {
     "mean_count": ("mean event count", BLACK, "X"),
 }
 
-STYLE = {
+STYLE: "dict[RcKeyType, object]" = {
     "figure.dpi": 110,
     "savefig.dpi": 110,
     "figure.facecolor": "white",
@@ -74,7 +85,7 @@ STYLE = {
 class ReportFigure(Figure):
     """A Figure that notebooks show without pyplot, as a PNG with its alternative text (nbconvert writes it into the page's `alt`)."""
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=self.dpi)
         return {"image/png": base64.b64encode(buffer.getvalue()).decode()}, {"image/png": {"alt": alt_text(self)}}
@@ -86,25 +97,38 @@ def use_style() -> None:
 
 
 def new_figure(
-    rows: int = 1, columns: int = 1, *, width: float = WIDTH, height: float = 3.2, title: str = "", layout: str = "constrained", **options
-) -> tuple:
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    width: float = WIDTH,
+    height: float = 3.2,
+    title: str = "",
+    layout: Layout = "constrained",
+    **options: Any,
+) -> tuple[ReportFigure, np.ndarray]:
     """A figure outside pyplot and its axes as an array [rows, columns]. `options` go to `Figure.subplots`.
 
     layout: "constrained", or "compressed" for grids of pictures, which closes the gaps that a fixed aspect leaves.
     """
-    figure = ReportFigure(figsize=(width, height), layout=layout)
+    figure = ReportFigure(figsize=(width, height), layout=layout_engine(layout))
     FigureCanvasAgg(figure)  # text can be measured before the figure is shown
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     if title:
         figure.suptitle(title, x=0.008, ha="left")
     return figure, axes
 
 
+def layout_engine(layout: Layout, *, below: float = 0.0) -> ConstrainedLayoutEngine:
+    """What places the panels of a figure (`layout` as in `new_figure`); below: the share of the figure's height left free at the bottom."""
+    compress = {"constrained": False, "compressed": True}[layout]
+    return ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.05, rect=(0, below, 1, 1 - below), compress=compress)
+
+
 def fit_pictures(figure: Figure) -> Figure:
     """Takes the height off that pictures of a fixed aspect leave empty, and returns the figure."""
     figure.draw_without_rendering()
-    boxes = [ax.get_tightbbox() for ax in figure.axes if ax.get_visible() and ax.axison]
+    shown = [ax for ax in figure.axes if ax.get_visible() and ax.axison]
+    boxes = [box for ax in shown if (box := ax.get_tightbbox()) is not None]
     boxes += [text.get_window_extent() for text in figure.texts]
     boxes += [legend.get_window_extent() for legend in figure.legends if legend.get_window_extent().y0 < min(box.y0 for box in boxes)]
     height = (max(box.y1 for box in boxes) - min(box.y0 for box in boxes)) / figure.dpi + 0.12
@@ -112,7 +136,7 @@ def fit_pictures(figure: Figure) -> Figure:
     return figure
 
 
-def image_axes(ax) -> None:
+def image_axes(ax: Axes) -> None:
     """Prepares axes for a picture: no ticks, no grid, a thin border so that a white background keeps its edge."""
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
@@ -120,7 +144,7 @@ def image_axes(ax) -> None:
         spine.set(visible=True, color=PALE, linewidth=0.8)
 
 
-def headline_legend(figure: Figure, handles, labels, **options) -> None:
+def headline_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], **options: Any) -> None:
     """One legend for the whole figure in one line: beside the headline where both fit, else below the panels."""
     legend = figure.legend(handles, labels, loc="upper right", ncols=len(handles), borderaxespad=0.2, **options)
     headline = max((text.get_window_extent().x1 for text in figure.texts if text.get_text() == figure.get_suptitle()), default=0)
@@ -145,7 +169,7 @@ def trim_labels(axes: np.ndarray, count: int) -> None:
             ax.set_xlabel("")
 
 
-def log_ticks(axis, formatter=None) -> None:
+def log_ticks(axis: Axis, formatter: Formatter | None = None) -> None:
     """Plain numbers (0.5, 20, 3000) on a log axis: at the decades and, where it spans few of them, at 2 and 5 times as well."""
     formatter = formatter or FuncFormatter(lambda value, _: f"{value:g}")
     low, high = axis.get_view_interval()
@@ -183,7 +207,9 @@ def alt_text(figure: Figure) -> str:
     return ". ".join(" ".join(part.split()) for part in parts if part) + "."
 
 
-def check_array(name: str, values, shape: str, *, finite: bool = True, low: float | None = None, high: float | None = None) -> np.ndarray:
+def check_array(
+    name: str, values: ArrayLike, shape: str, *, finite: bool = True, low: float | None = None, high: float | None = None
+) -> np.ndarray:
     """`values` as an array of `shape`, or one ValueError.
 
     shape: axes separated by blanks, a number where the length is fixed, a letter where it is free (but at least 1): "T 2 H W".
@@ -209,7 +235,7 @@ def check_array(name: str, values, shape: str, *, finite: bool = True, low: floa
     return array
 
 
-def check_columns(name: str, table, columns: Iterable[str]) -> pd.DataFrame:
+def check_columns(name: str, table: object, columns: Iterable[str]) -> pd.DataFrame:
     """`table` if it is a DataFrame with at least one row and all of `columns`, or one ValueError."""
     if not isinstance(table, pd.DataFrame):
         raise ValueError(f"{name} must be a pandas DataFrame, got {type(table).__name__}")
@@ -235,7 +261,7 @@ def check_positive(name: str, values: np.ndarray) -> None:
         raise ValueError(f"{name} must be above 0 for a log axis, the smallest is {values.min():g}")
 
 
-def check_named(name: str, values) -> dict:
+def check_named(name: str, values: object) -> dict:
     """`values` if it is a mapping with at least one entry, or one ValueError."""
     if not isinstance(values, dict) or not values:
         raise ValueError(f"{name} must be a dict with at least one entry (name -> values), got {type(values).__name__} {values!r:.60}")

@@ -1,7 +1,10 @@
 """Figures of training: learning curves and firing rates."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .style import check_array, check_columns, check_named, headline_legend, method_label, method_styles, new_figure, trim_labels
@@ -17,7 +20,13 @@ NO_PANEL = ("step", "seed", "epoch", "seconds")
 SILENT, SATURATED = 0.01, 0.99  # outside these rates a layer carries next to nothing, and its surrogate gradients next to none
 
 
-def learning_curves(logs, columns=None, *, smooth: int = 5, title: str = "Learning curves") -> Figure:
+def learning_curves(
+    logs: Mapping[str, pd.DataFrame],
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    *,
+    smooth: int = 5,
+    title: str = "Learning curves",
+) -> Figure:
     """One panel per logged quantity, one line per method, over the optimisation steps.
 
     logs: dict method -> DataFrame with a column "step", any of `columns`, and optionally "seed" (then one line per seed): the `metrics.csv`
@@ -54,40 +63,41 @@ def _with_mean_rate(log: pd.DataFrame) -> pd.DataFrame:
     return log.drop(columns=rates).assign(firing_rate=log[rates].mean(axis=1)) if rates else log
 
 
-def last_rates(log) -> dict[str, float]:
+def last_rates(log: pd.DataFrame) -> dict[str, float]:
     """Layer -> firing rate at the last step of `log` (a DataFrame as in `learning_curves`) that measured it; empty without such columns."""
     check_columns("log", log, ["step"])
     measured = log.sort_values("step").filter(regex="^rate/").dropna(how="all")
     return {} if measured.empty else {column.removeprefix("rate/"): float(rate) for column, rate in measured.ffill().iloc[-1].items()}
 
 
-def _panels(logs: dict, columns) -> dict[str, str]:
+def _panels(logs: Mapping[str, pd.DataFrame], columns: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
     """Column -> axis label of the panels, in the order of the columns."""
     known = dict.fromkeys(column for log in logs.values() for column in log.select_dtypes("number").columns)
     if columns is None:
         columns = [column for column in known if column not in NO_PANEL]
-    columns = columns if isinstance(columns, dict) else {column: LABELS.get(column, column) for column in columns}
-    missing = [column for column in columns if column not in known]
-    if missing or not columns:
+    labels = dict(columns) if isinstance(columns, Mapping) else {column: LABELS.get(column, column) for column in columns}
+    missing = [column for column in labels if column not in known]
+    if missing or not labels:
         raise ValueError(f"no log has a numeric column {missing or 'besides step'}; the logs have {list(known)}")
-    return columns
+    return labels
 
 
-def _draw_curve(ax, log: pd.DataFrame, column: str, smooth: int, style: tuple[str, str], label: str) -> None:
+def _draw_curve(ax: Axes, log: pd.DataFrame, column: str, smooth: int, style: tuple[str, str], label: str) -> None:
     """One line per seed of `log`: smoothed over raw for losses, dots for quantities measured now and then."""
     colour, marker = style
     runs = [run for _, run in log.groupby("seed")] if "seed" in log else [log]
     for i, run in enumerate(runs):
         run = run.loc[run[column].notna(), ["step", column]].sort_values("step")
-        named = {"color": colour, "label": label if i == 0 else None}
+        named = label if i == 0 else None
         if (column in LOSSES or "loss" in column) and smooth > 1 and len(run) >= 4 * smooth:
             ax.plot(run["step"], run[column], color=colour, linewidth=0.7, alpha=0.25)
-            ax.plot(run["step"], run[column].rolling(smooth, center=True, min_periods=1).mean(), linewidth=1.6, **named)
+            ax.plot(run["step"], run[column].rolling(smooth, center=True, min_periods=1).mean(), linewidth=1.6, color=colour, label=named)
         else:
-            ax.plot(run["step"], run[column], marker=marker if len(run) <= 40 else "", markersize=4, linewidth=1.4, **named)
+            dot = marker if len(run) <= 40 else ""
+            ax.plot(run["step"], run[column], marker=dot, markersize=4, linewidth=1.4, color=colour, label=named)
 
 
-def firing_rates(rates, *, title: str = "Firing rate of every spiking layer") -> Figure:
+def firing_rates(rates: Mapping[str, Mapping[str, float]], *, title: str = "Firing rate of every spiking layer") -> Figure:
     """One row per layer (input at the top), one mark per method, on an angular axis that opens both ends; the dead zones are shaded.
 
     rates: dict method -> dict layer name -> mean spikes per neuron and step, 0..1. Layers keep the order of first appearance; a method may

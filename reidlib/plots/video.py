@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from .inner import map_grid
 from .style import (
@@ -25,9 +27,11 @@ from .style import (
     check_lengths,
     check_named,
     headline_legend,
+    layout_engine,
     new_figure,
 )
 
+Cell = np.ndarray | tuple[np.ndarray, np.ndarray]  # of `view_grid`
 LABELS = {
     0: ("background", PALE),
     1: ("head", ORANGE),
@@ -41,7 +45,7 @@ OUTLINE = VERMILION
 LINE = 0.28  # inches, of a legend's line
 
 
-def label_image(labels) -> np.ndarray:
+def label_image(labels: ArrayLike) -> np.ndarray:
     """Whole numbers [H, W] of body parts (a key of `LABELS`) as RGB [H, W, 3] in 0..1."""
     labels = check_array("labels", labels, "H W")
     unknown = sorted(set(np.unique(labels).tolist()) - set(LABELS))
@@ -53,7 +57,7 @@ def label_image(labels) -> np.ndarray:
     return image
 
 
-def borders(areas) -> np.ndarray:
+def borders(areas: ArrayLike) -> np.ndarray:
     """Lines around the areas of equal value in [h, w], 0 being no area: [n, 2, 2], (x, y) of both ends, the map being 1 wide and 1 high."""
     areas = check_array("areas", areas, "h w")
     h, w = areas.shape
@@ -65,7 +69,7 @@ def borders(areas) -> np.ndarray:
     return np.concatenate([across, down]) / np.array([w, h])
 
 
-def view_grid(rows, *, unit: str = "1 = even", title: str = "Inside") -> Figure:
+def view_grid(rows: Mapping[str, Mapping[str, Cell]], *, unit: str = "1 = even", title: str = "Inside") -> Figure:
     """`plots.inner.map_grid` with two more kinds of cells: whole numbers [H, W], the labels of body parts in colours that the legend
     names; and a pair (picture [H, W, 3], whole numbers [h, w]), the picture with the outlines of the areas that differ (0: no area).
     """
@@ -89,23 +93,33 @@ def _name_labels(figure: Figure, named: list[tuple[str, str]]) -> None:
     """A legend in a line of its own, above the text below the colour bars."""
     height = figure.get_figheight() + LINE
     figure.set_figheight(height)
-    figure.get_layout_engine().set(rect=(0, LINE / height, 1, 1 - LINE / height))
+    figure.set_layout_engine(layout_engine("compressed", below=LINE / height))
     patches = [Patch(facecolor=colour, edgecolor=GREY, linewidth=0.6) for _, colour in named]
-    place = {"loc": "lower center", "bbox_to_anchor": (0.5, LINE / height), "ncols": len(named), "borderaxespad": 0.2}
-    figure.legend(patches, [name for name, _ in named], handlelength=1.0, columnspacing=1.2, **place)
+    figure.legend(
+        patches,
+        [name for name, _ in named],
+        loc="lower center",
+        bbox_to_anchor=(0.5, LINE / height),
+        ncols=len(named),
+        borderaxespad=0.2,
+        handlelength=1.0,
+        columnspacing=1.2,
+    )
 
 
-def _plain(cell):
+def _plain(cell: Cell) -> np.ndarray:
     if isinstance(cell, tuple):
         return cell[0]
     return label_image(cell) if _is_labels(cell) else cell
 
 
-def _is_labels(cell) -> bool:
+def _is_labels(cell: Cell) -> bool:
     return not isinstance(cell, tuple) and np.ndim(cell) == 2 and np.issubdtype(np.asarray(cell).dtype, np.integer)
 
 
-def third_scores(scores, threshold: float, *, hidden=None, title: str = "How much each third looks like itself") -> Figure:
+def third_scores(
+    scores: ArrayLike, threshold: float, *, hidden: ArrayLike | None = None, title: str = "How much each third looks like itself"
+) -> Figure:
     """One line per third over the frames of a tracklet, dashed the threshold, below which a third is called hidden.
 
     scores [T, 3] (cosine). hidden: bool [T, 3], where it is known: shaded spans in the colour of the third."""
@@ -123,7 +137,14 @@ def third_scores(scores, threshold: float, *, hidden=None, title: str = "How muc
     return figure
 
 
-def interval_dots(table, *, unit: str, reference: float | None = None, reference_label: str = "chance", title: str = "Measured") -> Figure:
+def interval_dots(
+    table: pd.DataFrame,
+    *,
+    unit: str,
+    reference: float | None = None,
+    reference_label: str = "chance",
+    title: str = "Measured",
+) -> Figure:
     """A line per measure with a mark and its interval for each of what is compared; the numbers at the right where one thing is.
 
     table: DataFrame with measure, of, mean, low, high in `unit`; a mark without an interval where low and high are NaN. reference: where

@@ -28,15 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reidlib.reports", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
 
     run = commands.add_parser("run", help="execute a notebook with checked parameters")
     run.add_argument("notebook", type=Path)
     run.add_argument("--output", type=Path, required=True, help="the executed notebook, written when every cell has run")
-    run.add_argument(
-        "-p", "--parameter", **pair, help="a parameter that the notebook must have; numbers, True, None and lists as in Python"
-    )
-    run.add_argument("--offer", **pair, help="a parameter for notebooks that have it; left out for the others and where VALUE is empty")
+    _add_pairs(run, "-p", "--parameter", text="a parameter that the notebook must have; numbers, True, None and lists as in Python")
+    _add_pairs(run, "--offer", text="a parameter for notebooks that have it; left out for the others and where VALUE is empty")
     run.set_defaults(run=_run)
 
     html = commands.add_parser("html", help="write executed notebooks as standalone pages")
@@ -50,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--notebooks", nargs="*", default=[], metavar="NAME", help="every notebook that should be there")
     index.add_argument("--name", default="", help="title of the page")
     index.add_argument("--command", default="", help="the shell line that makes this report again")
-    index.add_argument("-p", "--parameter", **pair, help="setting of the run to show")
+    _add_pairs(index, "-p", "--parameter", text="setting of the run to show")
     index.set_defaults(run=_index)
 
     publish = commands.add_parser("publish", help="copy a run's tables and figures to a folder that git keeps")
@@ -61,19 +58,24 @@ def _parser() -> argparse.ArgumentParser:
 
     notebooks = commands.add_parser("notebooks", help="run the committed notebooks small and store what they show")
     notebooks.add_argument("notebooks", type=Path, nargs="*", help="default: notebooks/*.ipynb")
-    notebooks.add_argument("-p", "--parameter", **pair, help="parameter of the run (default: PRESET tiny)")
+    _add_pairs(notebooks, "-p", "--parameter", text="parameter of the run (default: PRESET tiny)")
     notebooks.set_defaults(run=_notebooks)
     return parser
 
 
-def _run(options) -> list[Path]:
+def _add_pairs(command: argparse.ArgumentParser, *names: str, text: str) -> None:
+    """An option NAME VALUE that may be given several times."""
+    command.add_argument(*names, nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=text)
+
+
+def _run(options: argparse.Namespace) -> list[Path]:
     parameters = {name: _value(text) for name, text in options.parameter}
     legal = declared_parameters(options.notebook)
     parameters |= {name: _value(text) for name, text in options.offer if text and name in legal}
     return [run_notebook(options.notebook, options.output, parameters)]
 
 
-def _index(options) -> list[Path]:
+def _index(options: argparse.Namespace) -> list[Path]:
     parameters = dict(options.parameter)
     return [
         write_index(
@@ -82,14 +84,14 @@ def _index(options) -> list[Path]:
     ]
 
 
-def _notebooks(options) -> list[Path]:
+def _notebooks(options: argparse.Namespace) -> list[Path]:
     paths = options.notebooks or sorted(Path("notebooks").glob("*.ipynb"))
     if not paths:
         raise FileNotFoundError("no notebooks given and none in notebooks/")
     return refresh_notebooks(paths, {name: _value(text) for name, text in options.parameter} or None)
 
 
-def _value(text: str):
+def _value(text: str) -> object:
     """`3` a number, `True` a bool, `[1, 2]` a list, anything else the text itself."""
     try:
         return ast.literal_eval(text)

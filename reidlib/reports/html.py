@@ -4,9 +4,13 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from reidlib.files import write_text
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 TEMPLATES = Path(__file__).parent / "templates"
 _BAR = re.compile(r"\d+%\|.*\|.*\[.*\]|^\s*\d+it \[")
@@ -68,7 +72,7 @@ def pretty(name: str) -> str:
     return " ".join([number, first.capitalize(), *(_ACRONYMS.get(word, word) for word in rest)])
 
 
-def title_of(notebook, default: str) -> str:
+def title_of(notebook: "NotebookNode", default: str) -> str:
     """Text of the first heading, without its markup."""
     for cell in notebook.cells:
         heading = re.search(r"^#+\s+(.+)$", cell.source, re.M) if cell.cell_type == "markdown" else None
@@ -77,7 +81,7 @@ def title_of(notebook, default: str) -> str:
     return pretty(default)
 
 
-def tidy_for_reading(notebook) -> None:
+def tidy_for_reading(notebook: "NotebookNode") -> None:
     """Drop progress bars, addresses of objects and widget views; give every image a text alternative; merge streams."""
     section = title_of(notebook, "notebook")
     for cell in notebook.cells:
@@ -112,7 +116,7 @@ def merge_streams(outputs: list) -> list:
     return [output for output in merged if output.output_type != "stream" or output.text.strip()]
 
 
-def _worth_showing(output) -> bool:
+def _worth_showing(output: "NotebookNode") -> bool:
     data = output.get("data", {})
     if "text/plain" in data:
         data["text/plain"] = _ADDRESS.sub("", data["text/plain"])
@@ -125,7 +129,7 @@ def without_tags(markdown: str) -> str:
     return "".join(part if i % 2 else _TAG.sub("&lt;", part) for i, part in enumerate(parts))
 
 
-def _describe(output, alternative: str) -> None:
+def _describe(output: "NotebookNode", alternative: str) -> None:
     for kind in ("image/png", "image/jpeg"):
         if kind in output.get("data", {}):
             output.metadata.setdefault(kind, {}).setdefault("alt", alternative)

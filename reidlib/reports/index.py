@@ -1,14 +1,19 @@
 """The first page of a report: numbers, figures, links to the notebooks and everything needed to get them again."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from reidlib.files import write_atomically, write_text
 from reidlib.reports.html import TEMPLATES, navigation, pretty, stylesheet
 from reidlib.reports.records import read_records, table_file
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MANY_ROWS = 40
 
@@ -52,7 +57,7 @@ def write_index(
     return folder / "index.html"
 
 
-def _environment():
+def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -62,7 +67,7 @@ def _environment():
     return environment
 
 
-def format_number(value) -> str:
+def format_number(value: object) -> str:
     """A value of a table cell as text: three or four telling digits, thousands apart, a dash for what is missing."""
     if value is None or value == "":
         return "–"
@@ -78,7 +83,7 @@ def format_number(value) -> str:
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 1 or size == 0 else f"{value:.3f}"
 
 
-def format_seconds(seconds) -> str:
+def format_seconds(seconds: float | None) -> str:
     """`95` as `1 min 35 s`."""
     if seconds is None:
         return "–"
@@ -134,7 +139,7 @@ def _copy_files(record: dict, output_dir: Path, folder: Path) -> None:
         if not source.is_file():
             raise FileNotFoundError(f"{source} is named in the results of {record['notebook']} but is not there; run that notebook again")
         if source.resolve() != (folder / file).resolve():
-            write_atomically(folder / file, lambda target, source=source: shutil.copyfile(source, target))
+            write_atomically(folder / file, partial(shutil.copyfile, source))
 
 
 def _duration(executed: Path) -> float | None:
@@ -162,9 +167,9 @@ def _facts(records: dict[str, dict], parameters: Mapping) -> list[tuple[str, str
     facts = [(label, str(value)) for label, value in parameters.items() if value not in ("", None)]
     if not records:
         return facts
-    picks = {"Data (cache key)": lambda r: r["data_key"]}
+    picks: dict[str, Callable[[dict], object]] = {"Data (cache key)": lambda r: r["data_key"]}
     for package in next(iter(records.values()))["versions"]:
-        picks[package] = lambda r, package=package: r["versions"].get(package, "")
+        picks[package] = partial(_version_of, package)
     picks["Commit"] = lambda r: r["commit"] or "no git checkout"
     picks["Processor"] = lambda r: "{cpu}, {cores} cores ({system})".format(**r["hardware"])
     picks["Memory"] = lambda r: f"{r['hardware']['memory_gib']} GiB"
@@ -174,7 +179,11 @@ def _facts(records: dict[str, dict], parameters: Mapping) -> list[tuple[str, str
     return [(label, text) for label, text in facts if text] + [("Finished", f"{last:%Y-%m-%d %H:%M} UTC")]
 
 
-def _agreed(records: dict[str, dict], pick) -> str:
+def _version_of(package: str, record: dict) -> str:
+    return record["versions"].get(package, "")
+
+
+def _agreed(records: dict[str, dict], pick: Callable[[dict], object]) -> str:
     """The one value on which the notebooks agree, or each with the notebooks that have it."""
     groups: dict[str, list[str]] = {}
     for name, record in records.items():

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -31,7 +32,7 @@ def publish(output_dir: str | Path, folder: str | Path, readme: str | Path | Non
     sources = [*sorted((output_dir / "tables").glob("*.csv")), *(path for path in figures if path.is_file())]
     written = []
     for source in sources:
-        write_atomically(folder / source.name, lambda path, source=source: shutil.copyfile(source, path))
+        write_atomically(folder / source.name, partial(shutil.copyfile, source))
         written.append(folder / source.name)
     write_text(folder / "README.md", _page(records, [path.name for path in written]))
     if readme is not None:

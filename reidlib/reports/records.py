@@ -8,15 +8,19 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from reidlib.files import write_atomically, write_json, write_text
 from reidlib.reports.provenance import provenance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 HEADLINE_FIELDS = ("label", "value", "low", "high", "unit")
 
 
-def save_figure(fig, output_dir: str | Path, name: str, caption: str, alt: str, dpi: int = 110) -> dict:
+def save_figure(fig: "Figure", output_dir: str | Path, name: str, caption: str, alt: str, dpi: int = 110) -> dict:
     """Save a matplotlib figure as `OUTPUT_DIR/figures/<name>.png` and return its entry for `record(figures=[...])`.
 
     `caption` is shown under the figure; `alt` says in words what it shows, for readers who cannot see it.
@@ -30,10 +34,13 @@ def save_figure(fig, output_dir: str | Path, name: str, caption: str, alt: str, 
     return {"file": f"figures/{name}.png", "caption": caption, "alt": alt}
 
 
-def write_figure(path: str | Path, fig, dpi: int = 110) -> None:
+def write_figure(path: str | Path, fig: "Figure", dpi: int = 110) -> None:
     """Write a matplotlib figure as PNG, atomically; no software version in the file: the same figure is the same bytes."""
-    options = {"format": "png", "dpi": dpi, "bbox_inches": "tight", "facecolor": "white", "metadata": {"Software": None}}
-    write_atomically(Path(path), lambda temporary: fig.savefig(temporary, **options))
+
+    def save(temporary: Path) -> None:
+        fig.savefig(temporary, format="png", dpi=dpi, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+
+    write_atomically(Path(path), save)
 
 
 def record(
@@ -116,14 +123,27 @@ def _figure(item: Mapping, output_dir: Path) -> dict:
     return {"file": str(item["file"]), "caption": str(item["caption"]), "alt": str(item["alt"])}
 
 
-def _rows(table) -> list[dict]:
-    if hasattr(table, "to_dict"):
+@runtime_checkable
+class _Frame(Protocol):
+    """What is asked of a pandas DataFrame; the reports themselves do without pandas."""
+
+    index: Any
+
+    def reset_index(self) -> "_Frame": ...
+
+    def to_dict(self, *, orient: str) -> list[dict]: ...
+
+
+def _rows(table: _Frame | Iterable[Mapping]) -> list[dict]:
+    if isinstance(table, _Frame):
         named = any(name is not None for name in table.index.names)
-        table = (table.reset_index() if named else table).to_dict(orient="records")
-    return [{str(column): _plain(value) for column, value in row.items()} for row in table]
+        rows: Iterable[Mapping] = (table.reset_index() if named else table).to_dict(orient="records")
+    else:
+        rows = table
+    return [{str(column): _plain(value) for column, value in row.items()} for row in rows]
 
 
-def _plain(value):
+def _plain(value: object) -> bool | int | float | str | None:
     """A JSON value: numpy scalars become Python's, paths text, what is not finite None."""
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()

@@ -5,12 +5,16 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from reidlib.files import write_text
 from reidlib.reports.html import merge_streams
 from reidlib.reports.runner import declared_parameters, run_notebook
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _INJECTED = "injected-parameters"
@@ -57,7 +61,7 @@ def with_outputs(source: Path, executed: Path, replace: Mapping[str, str]) -> st
     return nbformat.writes(notebook) + "\n"
 
 
-def _stable(output, count: int, replace: Mapping[str, str]):
+def _stable(output: "NotebookNode", count: int, replace: Mapping[str, str]) -> "NotebookNode":
     """The output with its cell's number and without addresses and the names in `replace`."""
     if "execution_count" in output:
         output.execution_count = count

@@ -10,9 +10,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reidlib.files import telling_why
 from reidlib.locks import exclusive
+
+if TYPE_CHECKING:
+    from papermill.exceptions import PapermillExecutionError
 
 KERNEL = "python3"
 MOST_LINES = 8  # of one output, in the progress on the screen; the notebook holds all
@@ -132,7 +136,7 @@ def _progress(name: str) -> Iterator[None]:
 class _Lines(logging.Formatter):
     """`02_training | text`, one line each, the last state of a progress bar instead of its carriage returns."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
 
@@ -145,7 +149,7 @@ class _Lines(logging.Formatter):
         return "\n".join(f"{self.name} | {state}" for state in states[:MOST_LINES] + more)
 
 
-def _explain(source: Path, failed: Path, error) -> str:
+def _explain(source: Path, failed: Path, error: "PapermillExecutionError") -> str:
     first_lines = "\n".join(f"    {line}" for line in error.source.splitlines()[:3])
     return (
         f"{source.name}, cell [{error.exec_count}] failed with {error.ename}: {_ANSI.sub('', str(error.evalue))}\n{first_lines}\n"

@@ -99,6 +99,15 @@ def test_pictured_verdicts_say_what_the_model_says(asked, experiment):
     assert all(row["same"] is None and np.isnan(row["probability"]) for row in asking.pictured_verdicts(asked, chosen))
 
 
+def test_pictures_need_the_store(asked, experiment):
+    key = experiment.test_index["key"].iloc[0]
+    asked.store = None
+    with pytest.raises(ValueError, match="without a store"):
+        asking.pictured_verdicts(asked, pd.DataFrame([{"a": key, "b": key}]))
+    with pytest.raises(ValueError, match="without a store"):
+        asking.pictured_searches(asked, experiment.test_index, [key])
+
+
 def test_pictured_searches_show_the_other_camera_in_order(asked, experiment):
     queries = experiment.test_index.query("subset == 'query'")["key"].tolist()[:2]
     rows = asking.pictured_searches(asked, experiment.test_index, queries, length=3)

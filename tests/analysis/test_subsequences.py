@@ -19,7 +19,7 @@ from reidlib.analysis.subsequences import (
 )
 from reidlib.datasets import ClipDataset
 from reidlib.evaluation import embed
-from reidlib.models import SamplingSettings
+from reidlib.models import ReidModel, SamplingSettings
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,11 @@ def test_the_whole_is_the_embedding_of_the_evaluation_and_parts_are_plain_poolin
         for part, feature in pooled.items():
             vectors = model.neck.norm(feature).mean(0)
             np.testing.assert_allclose(found[part][3], vectors / vectors.norm(), atol=1e-5)
+
+
+def test_networks_without_such_a_map_are_refused(experiment):
+    with pytest.raises(ValueError, match=r"S3CE-Net.* not of a ReidModel"):
+        subsequence_embeddings(ReidModel(), experiment.store, experiment.test_index, experiment.settings.clips, SamplingSettings())
 
 
 def test_names_follow_the_order_of_the_sampling():
