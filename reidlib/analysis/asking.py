@@ -7,7 +7,7 @@ import pandas as pd
 
 from reidlib.analysis.ranked import tracklet_picture
 from reidlib.asking import Calibrated, ReIdentifier
-from reidlib.datasets import TrackletStore, in_subset
+from reidlib.datasets import StoreLike, in_subset
 from reidlib.metrics.verification import (
     Pairs,
     equal_error_threshold,
@@ -166,7 +166,7 @@ def pictured_searches(asked: ReIdentifier, index: pd.DataFrame, queries: list[st
     return rows
 
 
-def _store(asked: ReIdentifier) -> TrackletStore:
+def _store(asked: ReIdentifier) -> StoreLike:
     if asked.store is None:
         raise ValueError(f"{asked.name} was built without a store: there are no pictures of its tracklets to show, give store=...")
     return asked.store

@@ -51,9 +51,9 @@ def augmented_clip(experiment: Experiment) -> PairedClip | None:
     mirrors, moves both ways and erases. None for a set without video.
 
     Raises ValueError where the preset's augmentation never does all of it."""
-    if not has_video(experiment):
+    dataset, settings = _training_clips(experiment) if has_video(experiment) else None, experiment.settings.clips
+    if dataset is None or dataset.video is None:
         return None
-    dataset, settings = _training_clips(experiment), experiment.settings.clips
     key = list(median_tracklets(experiment.train_index).values())[-1]
     row = dataset.keys.index(key)
     sensor = dataset.video.sensors[row]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reidlib.datasets import TrackletStore, cameras_or_none
+from reidlib.datasets import StoreLike, TrackletStore, cameras_or_none
 from reidlib.evaluation import Protocol
 from reidlib.events import event_frames
 from reidlib.metrics import cosine_distances
@@ -23,7 +23,7 @@ def choose_queries(average_precision: np.ndarray, middle: int = 2, best: int = 1
     return [(kind, i) for name in ("middle", "best", "worst") for i, kind in picks.items() if kind == name]
 
 
-def tracklet_picture(store: TrackletStore, key: str) -> tuple[np.ndarray, ...]:
+def tracklet_picture(store: StoreLike, key: str) -> tuple[np.ndarray, ...]:
     """What a tracklet looks like around its middle: (video frame, event frame) where the store holds video, else (event frame,).
 
     Event frame [2, H, W]: the events of 0.1 s, or of the whole tracklet where it is shorter, at the video's size."""
