@@ -123,8 +123,8 @@ def test_unknown_names_are_answered_with_the_legal_ones():
 def test_the_command_line_prints_the_plan_and_loads_no_network(capsys):
     main(["--preset", "study", "--method", "s3ce_net"])
     lines = capsys.readouterr().out.splitlines()
-    assert "sew_resnet18 2 resnet18_events" in lines and "resnet18_events 0 -" in lines
+    assert "sew_resnet18 2 resnet18_events s3ce_net" in lines and "resnet18_events 0 - s3ce_net" in lines
     script = "import sys; from reidlib.ablations.plan import main; main([]); sys.exit('torch' in sys.modules)"
     listed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    planned = [f"{name} {seed} {start or '-'}" for name, seed, start in trainings("demo", "walkers")]
+    planned = [f"{name} {seed} {start or '-'} {system_of(name).name}" for name, seed, start in trainings("demo", "walkers")]
     assert listed.returncode == 0 and listed.stdout.splitlines() == planned

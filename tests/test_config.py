@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reidlib.ablations import BASELINE, ROWS, SYSTEMS, VIDEO_SYSTEMS, row, system_of
-from reidlib.ablations.plan import DATASETS, PRESETS
+from reidlib.ablations.plan import DATASETS, PRESETS, SPLITS
 from reidlib.completion import CompletionSettings
 from reidlib.config import preset
 from reidlib.datasets import VIDEO_SETS
@@ -44,7 +44,11 @@ def test_rows_stand_under_their_system(name, dataset):
 @pytest.mark.parametrize("name", PRESETS)
 def test_video_sets_share_one_entry_that_their_options_allow(name):
     found = {dataset: preset(name, dataset) for dataset in VIDEO_SETS}
-    assert len({repr(replace(each, dataset="", shown=())) for each in found.values()}) == 1
+    for dataset in SPLITS:  # all splits are stored, and seeds count through them
+        assert found[dataset].data == found["mars"].data | {"split": None}
+        assert found[dataset].seeds == (10 if found["mars"].seeds > 1 else 1)
+    shared = {"dataset": "", "shown": (), "data": found["mars"].data, "seeds": found["mars"].seeds}
+    assert len({repr(replace(each, **shared)) for each in found.values()}) == 1
     mars = found["mars"]
     conversion = ConversionSettings(**mars.data)
     assert mars.clips.seconds * conversion.fps == 32

@@ -13,13 +13,13 @@ import reidlib.training as training
 from reidlib.datasets import Degradation
 from reidlib.evaluation import embed, protocols
 from reidlib.models import MODELS, ReidOutput
-from reidlib.models.layers.heads import BNNeck
+from reidlib.models.layers.heads import BNNeck, ReidModel
 from reidlib.training import train
 
 SCHEDULE = {"iterations": 6, "checkpoint_every": 2}
 
 
-class Toy(nn.Module):
+class Toy(ReidModel):
     """A linear layer on the mean of each modality over time."""
 
     def __init__(self, num_classes: int, modalities: tuple[str, ...]):
