@@ -11,7 +11,7 @@ import sys
 LISTS = {"datasets": "walkers", "rows": "s3ce_net sew_resnet18 resnet18_events", "seeds": "0", "notebooks": "", "data": ""}
 DATASETS, ROWS, SEEDS, NOTEBOOKS, PLACES = (str(config.get(name) or default).split() for name, default in LISTS.items())
 PRESET, FOLDER = (str(config.get(name) or default) for name, default in (("preset", "tiny"), ("folder", "grid")))
-DATA = dict(place.split("=", 1) for place in PLACES)
+DATA = dict(place.partition("=")[::2] for place in PLACES)  # the plan refuses what is no NAME=FOLDER
 PYTHON = shlex.quote(sys.executable)
 REPORT = f"reports/{FOLDER}-{PRESET}"
 
@@ -26,6 +26,7 @@ def planned(dataset):
     found = {}
     for seed in SEEDS:
         asked = [sys.executable, "-m", "reidlib.analysis.grid", "plan", "--dataset", dataset, "--preset", PRESET, "--seeds", seed, "--rows", *ROWS]
+        asked += ["--data", *PLACES] if PLACES else []
         listed = subprocess.run(asked, capture_output=True, text=True)
         if listed.returncode:
             raise WorkflowError(f"cannot plan the grid: {listed.stderr.strip()}")

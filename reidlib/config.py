@@ -102,8 +102,7 @@ _PYRAMID = {"relation": "plain"}
 # The text gates a later learner's map by a softmax of unscaled products: at this rate nearly one position is left, and as the learners
 # share BatchNorms the first learns no better. On validation people 40.6 mAP (seed 0), 87.8 with the release's reading, baseline 85.1.
 _ERASING = {"seo_reading": "released"}
-# Neighbours in which the third is seen: in those next to it, 8 ms away, the same third is hidden. Measured in notebook 05's way:
-# 17.0 grey levels from the truth in covered thirds, 40.5 with the adjacent ones.
+# Neighbours in which the third is seen: in those next to it, 8 ms away, the same third is hidden.
 _COMPLETION: dict = {"iterations": 300, "batch": 16, "size": _CLIPS.size, "neighbours": "visible"}
 _COMPLETION |= {"options": {"width": 16, "sharpness": 10.0}}
 _DEMO = {

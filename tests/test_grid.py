@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from checkouts import ROOT
 
-from reidlib.analysis.grid import board, page, planned
+from reidlib.analysis.grid import board, main, page, planned
 
 SLURM = {name: shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin") for name in ("munged", "slurmctld", "slurmd", "sbatch")}
 CONFIGURATION = Path("/etc/slurm/slurm.conf")  # its default place: jobs do not inherit another from the environment
@@ -33,6 +33,12 @@ def test_a_start_is_planned_before_who_needs_it():
         planned("walkers", "tiny", ["nothing"])
     with pytest.raises(ValueError, match="rows 'sdcl' is not a row of preset 'tiny' of event_reid"):
         planned("event_reid", "tiny", ["sdcl"])
+
+
+def test_a_place_without_its_data_set_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["plan", "--dataset", "mars", "--rows", "s3ce_net", "--data", "/sets/mars"])
+    assert "'/sets/mars' does not say which data set lies where: write it as mars=/folder/of/mars" in capsys.readouterr().err
 
 
 def test_cells_that_are_not_trained_are_named(tmp_path, monkeypatch):

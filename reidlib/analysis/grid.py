@@ -65,6 +65,13 @@ def page(table: pd.DataFrame, missing: list[str], preset: str) -> str:
     return "\n".join(lines)
 
 
+def _place(text: str) -> tuple[str, str]:
+    name, _, folder = text.partition("=")
+    if not name or not folder:
+        raise argparse.ArgumentTypeError(f"{text!r} does not say which data set lies where: write it as mars=/folder/of/mars")
+    return name, folder
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m reidlib.analysis.grid", description="A grid of trainings and its leaderboard.")
@@ -73,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", nargs="+", required=True, help="`python -m reidlib.ablations` lists them")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--preset", default="tiny", help=", ".join(PRESETS))
-    parser.add_argument("--data", nargs="*", default=[], metavar="DATASET=FOLDER", help="where a real data set lies")
+    parser.add_argument("--data", nargs="*", default=[], type=_place, metavar="DATASET=FOLDER", help="where a real data set lies")
     parser.add_argument("--folder", default="reports/grid", help="gets the board")
     options = parser.parse_args(arguments)
     if options.command == "plan":
@@ -83,8 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         except ValueError as error:
             parser.exit(1, f"{error}\n")
         return
-    places = dict(place.split("=", 1) for place in options.data)
-    table, missing = board(options.datasets, options.rows, options.seeds, options.preset, places)
+    table, missing = board(options.datasets, options.rows, options.seeds, options.preset, dict(options.data))
     write_atomically(Path(options.folder, "leaderboard.csv"), lambda path: table.to_csv(path, index=False))
     write_text(Path(options.folder, "README.md"), page(table, missing, options.preset))
     print(f"{len(table)} trained, {len(missing)} missing: {options.folder}/README.md")

@@ -50,7 +50,7 @@ def step(name: str, fabric: Fabric) -> dict[str, torch.Tensor]:
 
 
 def main(folder: Path) -> None:
-    """Write `steps.pt`, `training/` and `embeddings.pt` into `folder`."""
+    """Write `found.pt` (steps, embeddings, number of processes) and `training/` into `folder`."""
     torch.set_num_threads(1)
     fabric = Fabric(accelerator="cpu", precision="64-true", **processes.fabric_options())
     fabric.launch()
