@@ -7,6 +7,9 @@ GAIT ?=
 METHOD ?=
 JOBS ?= 2
 
+# Where this is set (containers often do), every process would compile all it imports anew: 20 s instead of 7 for reidlib's.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 PEERS := tonic==1.7.0 importRosbag==1.0.4
 RUN := $(VENV)/bin/python
