@@ -7,15 +7,17 @@ GAIT ?=
 METHOD ?=
 JOBS ?= 2
 
-# Where this is set (containers often do), every process would compile all it imports anew: 20 s instead of 7 for reidlib's.
+# Containers often set this; then every process would compile all it imports anew, for longer than it works.
 unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
+LOCK := requirements.txt
+COVERAGE ?=
 PEERS := tonic==1.7.0 importRosbag==1.0.4
 RUN := $(VENV)/bin/python
 # The stamp's name carries a checksum of what is installed: nothing is done twice, a changed lock is installed again, and an
 # installation that was cut off left no stamp.
-STAMP := $(VENV)/.installed-$(shell cat pyproject.toml requirements.txt | cksum | tr ' ' '-')
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml $(LOCK) | cksum | tr ' ' '-')
 # A Python that the lock supports: python3 itself where it will do.
 SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -26,10 +28,10 @@ COMMAND = make report DATASET=$(DATASET) PRESET=$(PRESET) SEED=$(SEED)$(call nam
 REPORT = reports/$(DATASET)$(if $(GAIT),-gait)-$(PRESET)
 
 .DEFAULT_GOAL := help
-.PHONY: report test test-full types lab lock notebooks study bench clean help install
+.PHONY: report test test-full test-oldest test-newest types lab lock notebooks study bench clean help install
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "Settings: DATASET=$(DATASET) PRESET=$(PRESET) SEED=$(SEED) DATA=$(DATA) GAIT=$(GAIT) METHOD=$(METHOD) JOBS=$(JOBS)"
 
 # The lock of the report replaces that of snakemake, which a killed run leaves behind.
@@ -43,8 +45,16 @@ study: ## the report with every ablation row and all seeds (hours; stop and star
 	@$(MAKE) --no-print-directory report PRESET=study
 	@$(RUN) -m reidlib.analysis.study --readme README.md $(if $(METHOD),--method '$(METHOD)')
 
-test: $(STAMP) ## all tests
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+test: $(STAMP) ## all tests; COVERAGE=90: under coverage, which must reach so many percent of the lines
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-fail-under=$(COVERAGE))
+
+# Every direct dependency at its lower bound, or everything at its newest, each in an environment of its own.
+test-oldest: RESOLUTION := lowest-direct
+test-newest: RESOLUTION := highest
+test-oldest test-newest: test-%: $(STAMP) ## all tests with the oldest versions, or the newest, that pyproject.toml allows
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --resolution $(RESOLUTION) --python $(RUN) pyproject.toml --extra export --group test \
+		--no-header --no-emit-index-url --no-annotate --output-file .venv-$*.txt
+	@REIDLIB_LOCK=$(CURDIR)/.venv-$*.txt $(MAKE) --no-print-directory test VENV=.venv-$* LOCK=.venv-$*.txt
 
 test-full: $(STAMP) ## the long form of the tests that have one: 50 kills and more, at random points of every step
 	@REIDLIB_FULL=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile -m full
@@ -83,11 +93,11 @@ $(STAMP):
 		$(PYTHON) -m venv --clear $(VENV); fi
 	@if [ ! -x $(VENV)/bin/uv ]; then $(RUN) -m pip --version >/dev/null 2>&1 || $(RUN) -m ensurepip >/dev/null; \
 		$(RUN) -m pip install --quiet --disable-pip-version-check uv; fi
-	@echo "Installing the packages of requirements.txt into $(VENV): a minute or two, about 5 GB"
+	@echo "Installing the packages of $(LOCK) into $(VENV): a minute or two, about 5 GB"
 	@# immutables has no wheel for Python 3.14: without its optional C part it needs no compiler there.
-	@IMMUTABLES_EXT=0 $(VENV)/bin/uv pip install --quiet --python $(RUN) -r requirements.txt || { \
+	@IMMUTABLES_EXT=0 $(VENV)/bin/uv pip install --quiet --python $(RUN) -r $(LOCK) || { \
 		echo "uv could not install them; pip, which is slower but knows this machine's pip settings, tries now" >&2; \
-		IMMUTABLES_EXT=0 $(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt; }
+		IMMUTABLES_EXT=0 $(RUN) -m pip install --quiet --disable-pip-version-check -r $(LOCK); }
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps -e . || \
 		$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@rm -f $(VENV)/.installed-*

@@ -1,5 +1,6 @@
 """environment.yml, pyproject.toml, the lock and the Makefile name the same packages, Pythons and files."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCK = Path(os.environ.get("REIDLIB_LOCK", ROOT / "requirements.txt"))  # another: make test-oldest, make test-newest
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = [line for lines in PROJECT["project"].get("optional-dependencies", {}).values() for line in lines]
 REQUIRED = [*PROJECT["project"]["dependencies"], *EXTRAS, *PROJECT["dependency-groups"]["test"]]
@@ -23,7 +25,7 @@ TEXT_FILES = ("requirements.txt", "pyproject.toml", "environment.yml", "Makefile
 def locked() -> dict[str, list[Requirement]]:
     """Lines of the lock by package; a package may stand there once per Python version."""
     found: dict[str, list[Requirement]] = {}
-    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+    for line in LOCK.read_text(encoding="utf-8").splitlines():
         if line.strip() and not line.startswith("#"):
             requirement = Requirement(line)
             found.setdefault(canonicalize_name(requirement.name), []).append(requirement)
@@ -41,7 +43,7 @@ def test_the_lock_pins_exact_versions():
 def test_every_dependency_is_locked_at_a_version_it_allows(line):
     wanted = Requirement(line)
     pins = locked().get(canonicalize_name(wanted.name))
-    assert pins, f"{wanted.name} of pyproject.toml is not in requirements.txt: run make lock"
+    assert pins, f"{wanted.name} of pyproject.toml is not in {LOCK.name}: run make lock"
     for pin in pins:
         pinned = next(iter(pin.specifier)).version
         assert wanted.specifier.contains(pinned, prereleases=True), f"{pin} is not what pyproject.toml asks for ({line}): run make lock"
