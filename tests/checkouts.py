@@ -17,6 +17,8 @@ def copy_checkout(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     for name in ("study", "published"):  # what notebooks read beside the code
         shutil.copytree(ROOT / "reports" / name, folder / "reports" / name)
+    if (bench := ROOT / "reports" / "bench.csv").is_file():
+        shutil.copy(bench, folder / "reports" / "bench.csv")
     return folder
 
 

@@ -1,0 +1,34 @@
+"""The latest `make bench` as it is kept in reports/bench.csv."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from reidlib.analysis.kept_study import kept_table
+
+FILE = Path(__file__).resolve().parents[2] / "reports" / "bench.csv"
+COLUMNS = ("subject", "what", "against", "ratio", "target", "met", "note", "hardware", "versions", "commit")
+
+
+def kept_bench(file: str | Path = FILE) -> pd.DataFrame | None:
+    """The table that `make bench` wrote; None where there is none, ValueError for one without rows or a column."""
+    return kept_table(Path(file), COLUMNS)
+
+
+def bench_sentence(bench: pd.DataFrame | None) -> str:
+    """How many targets are met, and with what it was measured; what to do where nothing is kept."""
+    if bench is None:
+        return "No benchmark is kept in this copy: `make bench` makes one."
+    missed = bench["met"].fillna("").str.startswith("missed").sum()
+    counts = f"{(bench['met'] == 'yes').sum()} targets met, {missed} missed, {bench['ratio'].isna().sum()} lines not measured"
+    made = bench.iloc[0]
+    return f"{counts}. {made['hardware']}; {made['versions']}; commit {made['commit']}."
+
+
+def readable_bench(bench: pd.DataFrame | None) -> pd.DataFrame:
+    """The lines for reading: missed targets keep their note, which says why; empty without a benchmark."""
+    if bench is None:
+        return pd.DataFrame()
+    table = bench[["subject", "what", "against", "ratio", "target", "met", "note"]].astype(object)
+    table["ratio"] = ["" if pd.isna(value) else f"{value:.3g}" for value in bench["ratio"]]
+    return table.fillna("").set_index(["subject", "what"])
