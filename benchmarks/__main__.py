@@ -2,7 +2,8 @@
 
     python benchmarks [--out reports/bench.csv] [name ...]
 
-Without names: all of them. A benchmark that fails is a line that says so, and the others still run.
+Without names: all of them; with names, the other lines of the table stay. A benchmark that fails is a line that says so, and the others
+still run.
 """
 
 import argparse
@@ -56,6 +57,13 @@ def table(lines: dict[str, list[Line]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def merged(found: pd.DataFrame, out: Path) -> pd.DataFrame:
+    """`found`, and from a table that is there the lines of every other benchmark, in the order of `NAMES`."""
+    before = pd.read_csv(out) if out.is_file() else pd.DataFrame(columns=COLUMNS)
+    both = pd.concat([part for part in (found, before[~before["benchmark"].isin(found["benchmark"])]) if len(part)])
+    return both.sort_values("benchmark", key=lambda names: names.map({name: i for i, name in enumerate(NAMES)}), kind="stable")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=FOLDER.parent / "reports" / "bench.csv")
@@ -65,7 +73,8 @@ def main() -> None:
         parser.error(f"unknown benchmark {', '.join(unknown)}; choose from {', '.join(NAMES)}")
     with tempfile.TemporaryDirectory() as folder:
         found = table({name: measured(name, Path(folder)) for name in options.names or NAMES})
-    write_text(options.out, found.to_csv(index=False, float_format="%.4g"))
+    kept = merged(found, options.out) if options.names else found
+    write_text(options.out, kept.to_csv(index=False, float_format="%.4g"))
     met, missed = (found["met"] == "yes").sum(), found["met"].str.startswith("missed").sum()
     print(f"{met} targets met, {missed} missed, {found['ratio'].isna().sum()} lines not measured: {options.out}")
 

@@ -76,6 +76,11 @@ def test_the_table_names_what_it_was_made_with_and_a_failure(modules, tmp_path, 
     assert table["what"][1] == "failed" and "out of luck" in table["note"][1]
     assert table["hardware"].notna().all() and table["versions"].str.contains("torch").all()
     assert "1 targets met, 0 missed, 1 lines not measured" in capsys.readouterr().out
+    (tmp_path / "bad.py").write_text((tmp_path / "good.py").read_text().replace("2.0", "3.0"))
+    sys.argv.append("bad")  # one alone: the line of the other stays
+    collected.main()
+    again = pd.read_csv(tmp_path / "reports" / "bench.csv")
+    assert again["ratio"].tolist() == [2, 3] and again["benchmark"].tolist() == ["good", "bad"]
 
 
 def test_every_benchmark_is_run_by_make_bench_or_says_that_it_is_not(modules):

@@ -48,6 +48,21 @@ def conditions(severities: Iterable[int], events: str = "clean", kinds: Iterable
     return [Condition(), *(Condition(kind, severity, events) for kind in kinds for severity in severities)]
 
 
+def filmed_levels(experiment: Experiment, asked: Iterable[int] = ()) -> tuple[tuple[int, ...], str]:
+    """Severities of occlusion at which the test people are filmed anew, for events of what hides them, and why there are none.
+
+    Those asked for, else 3 where the preset has the minutes it takes. Raises ValueError where they are asked for without a film."""
+    levels = tuple(asked)
+    if not experiment.generated:
+        why = f"Only the built-in people can be filmed anew; the videos of {experiment.dataset} are too slow to simulate events from."
+        if levels:
+            raise ValueError(f"RESIMULATED is {list(levels)}. {why} Leave it empty")
+        return (), why
+    if not levels and experiment.preset not in ("tiny", "study"):
+        return (), "Not computed in this preset: filming every test tracklet anew takes minutes. PRESET=study does, or RESIMULATED = [3]."
+    return levels or (3,), ""
+
+
 class Robustness:
     """Average precisions of trained rows under conditions, computed once each and kept with the runs.
 

@@ -131,7 +131,8 @@ def _clip_int64(times: list[int]) -> np.ndarray:
 
 
 # Both kernels collect what belongs to one step in an array that stays in the cache, a pixel's two numbers side by side, and write the
-# large result once, in its order.
+# large result once, in its order. Voxel grids work block by block, so that all but the adding itself runs in vector instructions.
+_BLOCK = 1024  # events
 
 
 @numba.njit(cache=True, nogil=True)
@@ -154,17 +155,23 @@ def _spread(
     x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray, limits: np.ndarray, start: int, per_microsecond: float, grid: np.ndarray,
     columns: np.ndarray, rows: np.ndarray, scaled: bool,
 ) -> None:  # fmt: skip
-    size, width = np.uint32(grid.shape[1]), np.uint32(len(columns))
-    one, two, zero = np.float32(1), np.float32(2), np.float32(0)
-    here = np.zeros((size, 2), np.float32)  # for this bin and for the next one
+    size, width, two = np.uint32(grid.shape[1]), np.uint32(len(columns)), np.uint32(2)
+    here = np.zeros(two * size, np.float32)  # for this bin and for the next one
+    place, now, later = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
     for k in range(len(grid)):
-        if k + 1 < len(limits):
-            for i in range(limits[k], limits[k + 1]):
-                sign = two * np.float32(p[i]) - one
-                later = sign * np.float32((t[i] - start) * per_microsecond - k)
-                pixel = rows[y[i]] + columns[x[i]] if scaled else np.uint32(y[i]) * width + np.uint32(x[i])
-                here[pixel, 0] += sign - later
-                here[pixel, 1] += later
+        stop = limits[min(k + 1, len(limits) - 1)]
+        for first in range(limits[min(k, len(limits) - 1)], stop, _BLOCK):
+            count = min(_BLOCK, stop - first)
+            xs, ys, ts, ps = x[first : first + count], y[first : first + count], t[first : first + count], p[first : first + count]
+            for j in range(count):
+                place[j] = two * (rows[ys[j]] + columns[xs[j]] if scaled else np.uint32(ys[j]) * width + np.uint32(xs[j]))
+            for j in range(count):
+                sign = np.float32(2) * np.float32(ps[j]) - np.float32(1)
+                later[j] = sign * np.float32((ts[j] - start) * per_microsecond - k)
+                now[j] = sign - later[j]
+            for j in range(count):
+                here[place[j]] += now[j]
+                here[place[j] + np.uint32(1)] += later[j]
         for pixel in range(size):
-            grid[k, pixel] = here[pixel, 0]
-            here[pixel, 0], here[pixel, 1] = here[pixel, 1], zero
+            grid[k, pixel] = here[two * pixel]
+            here[two * pixel], here[two * pixel + 1] = here[two * pixel + 1], np.float32(0)

@@ -12,6 +12,7 @@ from reidlib.analysis import robustness
 from reidlib.analysis.robustness import DEGRADED, Condition, Robustness, Trio, claims, conditions
 from reidlib.datasets import ClipDataset
 from reidlib.datasets.degrade import KINDS
+from reidlib.experiment import Experiment
 from reidlib.metrics import bootstrap_interval, paired_difference
 from reidlib.plots.ablation import forest_plot
 from reidlib.plots.robustness import curves
@@ -324,3 +325,23 @@ def test_scores_of_a_study_can_be_drawn(found):
     assert len(table) == 3 * 7 and len(curves(table).axes) == 3
     events = table[table["row"] == "sdcl_events"]
     assert events["mean"].nunique() == 1  # a straight line
+
+
+@pytest.mark.parametrize(
+    ("dataset", "preset", "asked", "levels", "why"),
+    [
+        ("walkers", "tiny", (), (3,), ""),
+        ("walkers_occluded", "demo", (1, 5), (1, 5), ""),
+        ("walkers", "demo", (), (), "takes minutes"),
+        ("own", "tiny", (), (), "the videos of own are too slow"),
+        ("mars", "study", (), (), "the videos of mars are too slow"),
+    ],
+)
+def test_only_people_whose_film_is_at_hand_are_filmed_anew(tmp_path, dataset, preset, asked, levels, why):
+    found, said = robustness.filmed_levels(Experiment(dataset, preset, 0, tmp_path), asked)
+    assert found == levels and why in said and bool(said) == (not levels)
+
+
+def test_filming_people_of_a_recorded_set_anew_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"RESIMULATED is \[3\]\. Only the built-in people .* Leave it empty"):
+        robustness.filmed_levels(Experiment("own", "tiny", 0, tmp_path), [3])
