@@ -19,6 +19,7 @@ from reidlib.config import preset
 from reidlib.datasets import TrackletStore
 from reidlib.training import RunSettings, TrainSettings, train
 
+EVENTS = 72_000  # of a tracklet, as half of the walkers have at most
 BEFORE = 10  # steps until everything has found its pace
 WAYS = {"one process": (1, 1), "one process, two threads": (1, 2), "two processes": (2, 1)}  # processes, threads of each
 
@@ -55,7 +56,7 @@ def measure(options) -> list[Line]:
     for _ in range(options.rounds):  # the ways take turns
         for name, (count, threads) in WAYS.items():
             with tempfile.TemporaryDirectory() as folder:
-                write_store(store := Path(folder, "noise.h5"), 1)
+                write_store(store := Path(folder, "noise.h5"), 1, EVENTS)
                 taken = of_way(store, count, threads, options.steps)
             best[name] = min(best.get(name, taken), taken)
     one = best.pop("one process")

@@ -23,14 +23,14 @@ CLIPS = ClipSettings(steps=4, size=(32, 16), seconds=0.3)
 OPTIONS = {"width": 8, "head_channels": 8, "sampling": {"spatial": 2}}
 
 
-def make(row: dict) -> Sample:
+def make(row: dict, events: int) -> Sample:
     """A tracklet of noise, a second long."""
     rng = np.random.default_rng(row["place"])
-    x, y, p = (rng.integers(0, stop, EVENTS).astype(kind) for stop, kind in ((64, np.uint16), (128, np.uint16), (2, np.uint8)))
-    return Sample(Events(x, y, np.sort(rng.integers(0, 10**6, EVENTS)), p, 64, 128), duration=1.0)
+    x, y, p = (rng.integers(0, stop, events).astype(kind) for stop, kind in ((64, np.uint16), (128, np.uint16), (2, np.uint8)))
+    return Sample(Events(x, y, np.sort(rng.integers(0, 10**6, events)), p, 64, 128), duration=1.0)
 
 
-def write_store(path: Path, times: int) -> None:
+def write_store(path: Path, times: int, events: int = EVENTS) -> None:
     rows = []
     for place in range(PEOPLE * TRACKLETS * times):
         person, number = place % PEOPLE, place // PEOPLE
@@ -44,7 +44,7 @@ def write_store(path: Path, times: int) -> None:
             "source": "",
         }
         rows.append(row | {"place": place % (PEOPLE * TRACKLETS)})
-    build_store(path, rows, make, {"code": 1}, description="noise")
+    build_store(path, rows, partial(make, events=events), {"code": 1}, description="noise")
 
 
 def train_once(path: Path, iterations: int) -> int:
