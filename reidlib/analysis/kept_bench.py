@@ -25,10 +25,12 @@ def bench_sentence(bench: pd.DataFrame | None) -> str:
     return f"{counts}. {made['hardware']}; {made['versions']}; commit {made['commit']}."
 
 
-def readable_bench(bench: pd.DataFrame | None) -> pd.DataFrame:
-    """The lines for reading: missed targets keep their note, which says why; empty without a benchmark."""
+def readable_bench(bench: pd.DataFrame | None) -> list[pd.DataFrame]:
+    """The lines for reading: those with a target, then the others; none without a benchmark."""
     if bench is None:
-        return pd.DataFrame()
+        return []
     table = bench[["subject", "what", "against", "ratio", "target", "met", "note"]].astype(object)
     table["ratio"] = ["" if pd.isna(value) else f"{value:.3g}" for value in bench["ratio"]]
-    return table.fillna("").set_index(["subject", "what"])
+    table = table.fillna("")
+    aimed = table["target"] != ""
+    return [part for part in (table[aimed], table[~aimed].drop(columns=["target", "met"])) if len(part)]
