@@ -127,19 +127,29 @@ def results(folder: Path) -> dict[str, bytes]:
     return tables | {"pages": repr(pages).encode(), "left over": repr(left).encode(), "shown": repr(shown).encode()}
 
 
+def steps(folder: Path) -> int:
+    """How many of the notebooks' 8 steps are done."""
+    states = [folder / "runs" / "walkers-tiny" / name for name in ("01_data", "02_training")]
+    return sum(int(state.read_text()) for state in states if state.exists())
+
+
 @pytest.mark.notebook
 @pytest.mark.skipif(not FULL, reason="each kill takes about 20 s: only in `make test-full`")
 def test_notebook_batch(checkout, tmp_path):
-    """Odd kills hit every process, even ones the scheduler alone, whose jobs live on as orphans: the next run must live with them."""
-    whole = shutil.copytree(checkout, tmp_path / "whole")
-    begin = time.monotonic()
+    """Odd kills hit every process, even ones the scheduler alone, whose jobs live on as orphans: the next run must live with them.
+
+    The moments are drawn in steps of the notebooks, so that they lie within the run however busy the machine is."""
+    whole, kills = shutil.copytree(checkout, tmp_path / "whole"), 0
     assert report(whole).wait() == 0, (whole / "log").read_text(encoding="utf-8")
-    seconds, kills = time.monotonic() - begin, 0
     for index in range(12):
         if index % 3 == 0:
             place = shutil.copytree(checkout, tmp_path / f"killed-{index}")
+        draw = np.random.default_rng((SEED, index))
+        wanted = min(steps(place) + draw.integers(4), 8)
         running = report(place)
-        time.sleep(np.random.default_rng((SEED, index)).uniform(0.2, 1) * seconds)
+        while running.poll() is None and (steps(place) < wanted or not psutil.Process(running.pid).children()):
+            time.sleep(0.02)
+        time.sleep(draw.uniform(0, 2))
         if running.poll() is None:
             kills += 1
             if index % 2:
