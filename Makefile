@@ -68,7 +68,7 @@ lab: $(STAMP) ## JupyterLab on the notebooks
 notebooks: $(STAMP) ## run the committed notebooks with the tiny preset and store what they show
 	@$(RUN) -m reidlib.reports notebooks
 
-bench: $(STAMP) ## speed and memory against other ways to do it: reports/bench.csv (a quarter of an hour)
+bench: $(STAMP) ## speed and memory against other ways to do it: reports/bench.csv (twenty minutes)
 	@# The peers: for the benchmarks alone and without what they depend on, which is in the lock or not needed here.
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --target .bench --no-deps $(PEERS) || \
 		echo "$(PEERS) could not be installed; their lines will say so" >&2

@@ -130,7 +130,7 @@ def measure(options) -> list[Line]:
     np.testing.assert_allclose(grids[""], grids["a numba loop"], atol=1e-5)
     counted = {name: f"it keeps {found.sum():.0f} of {ODD} events" for name, found in frames.items()}
     summed = {name: f"its grid sums to {found.sum():.3f}, ON minus OFF is {signed}" for name, found in grids.items()}
-    summed["EventCV"] += "; a profile shows both waiting for memory, two additions at a random place per event"
+    summed["EventCV"] += "; timed apart, the two additions at a random place per event take most of ours"
     off = abs(float(grids[""].sum(dtype=np.float64)) - signed)
     return [
         Line("event frames", "events lost", f"{ODD} given", float(ODD - frames[""].sum()), "<= 0", "7 bins"),

@@ -21,8 +21,8 @@ def bench_sentence(bench: pd.DataFrame | None) -> str:
         return "No benchmark is kept in this copy: `make bench` makes one."
     missed = bench["met"].fillna("").str.startswith("missed").sum()
     counts = f"{(bench['met'] == 'yes').sum()} targets met, {missed} missed, {bench['ratio'].isna().sum()} lines not measured"
-    made = bench.iloc[0]
-    return f"{counts}. {made['hardware']}; {made['versions']}; commit {made['commit']}."
+    made = "; ".join(", ".join(bench[name].unique()) for name in ("hardware", "versions"))
+    return f"{counts}. {made}; commit {', '.join(bench['commit'].unique())}."  # single benchmarks may have been run again later
 
 
 def readable_bench(bench: pd.DataFrame | None) -> list[pd.DataFrame]:

@@ -21,6 +21,7 @@ def write(path, lines=LINES, columns=COLUMNS):
 def test_a_kept_benchmark_is_counted_and_shown(tmp_path):
     bench = kept_bench(write(tmp_path / "bench.csv"))
     assert bench_sentence(bench) == "1 targets met, 1 missed, 1 lines not measured. a machine; torch 2; commit abc."
+    assert "; commit abc, def." in bench_sentence(bench.assign(commit=["abc", "def", "abc"]))
     aimed, others = readable_bench(bench)
     assert aimed["ratio"].tolist() == ["12.3", "0.8"] and aimed["met"].tolist() == ["yes", "missed by 20 %"]
     assert aimed["against"].tolist() == ["tonic", "loop"] and others["note"].tolist() == ["out of luck"] and "met" not in others
